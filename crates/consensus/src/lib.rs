@@ -1,0 +1,1 @@
+//! Replicated log groups over one shared write-ahead log

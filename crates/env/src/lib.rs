@@ -1,0 +1,1 @@
+//! The outside world as ports: clock, randomness, disk, tasks

@@ -1,0 +1,1 @@
+//! The replicated state machines and their log entries: pure apply

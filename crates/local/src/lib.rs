@@ -1,0 +1,1 @@
+//! One whole store in one process: wiring, supervisor, the embedded API

@@ -1,0 +1,1 @@
+//! The ports between the parts of a store, and their plain messages

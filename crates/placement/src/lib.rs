@@ -1,0 +1,1 @@
+//! Pure placement: shard maps, table copies, replicas

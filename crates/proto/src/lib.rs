@@ -1,0 +1,1 @@
+//! The wire messages: protobuf, generated code, the one status table

@@ -1,0 +1,1 @@
+//! gRPC adapters of the ports: channels, natural batching, deadlines, server start

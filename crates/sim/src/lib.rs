@@ -1,0 +1,1 @@
+//! The deterministic world: disks, network, faults, whole stores in one seeded thread

@@ -1,0 +1,1 @@
+//! Logs, the metric registry and its naming rule, the admin HTTP door

@@ -1,0 +1,1 @@
+//! Load generator, ledger of acknowledged writes, history checkers

@@ -1,0 +1,2 @@
+//! The project's own tools: tidy, generated code, peers for benchmarks
+fn main() {}

@@ -1,0 +1,1 @@
+//! The data service: the data blocks of every table, as sealed files

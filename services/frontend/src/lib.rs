@@ -1,0 +1,1 @@
+//! The frontend service: memtables and the replicated log; talks to clients

@@ -1,0 +1,1 @@
+//! The index service: index blocks and filters of every table, in memory
