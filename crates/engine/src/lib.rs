@@ -3,6 +3,15 @@
 //! | module | holds |
 //! |---|---|
 //! | [`entry`] | what a tree stores: key, version, put or tombstone |
+//! | [`cursor`] | the one shape of everything that is walked in order |
+//! | [`corruption`] | the answer of every decoder to damaged bytes |
+//! | [`properties`] | counts and bounds of a table |
+pub mod corruption;
+pub mod cursor;
 pub mod entry;
+pub mod properties;
 
+pub use corruption::Corruption;
+pub use cursor::{Cursor, EntryRef, ValueRef};
 pub use entry::{Entry, Value, cmp_entries};
+pub use properties::Properties;
