@@ -28,6 +28,7 @@ mod stack;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lamina_types::{KeyRange, TableId, Version};
 use serde::{Deserialize, Serialize};
@@ -81,7 +82,7 @@ pub struct TreeStats<'a> {
     /// The tablet's tree.
     pub tree: &'a Tree,
     /// Records of its tables. A table without one counts as empty.
-    pub tables: &'a BTreeMap<TableId, TableRecord>,
+    pub tables: &'a BTreeMap<TableId, Arc<TableRecord>>,
     /// Jobs of this tablet that were picked before and whose outcome is not known yet.
     pub running: &'a [Task],
     /// The read floor.

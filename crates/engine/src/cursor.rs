@@ -77,7 +77,9 @@ impl<'a> ValueRef<'a> {
     /// An owned copy.
     pub fn to_value(&self) -> Value {
         match *self {
-            ValueRef::Put { bytes, expires_ms } => Value::Put { bytes: Bytes::copy_from_slice(bytes), expires_ms },
+            ValueRef::Put { bytes, expires_ms } => {
+                Value::Put { bytes: Bytes::copy_from_slice(bytes), expires_ms }
+            }
             ValueRef::Tombstone => Value::Tombstone,
         }
     }

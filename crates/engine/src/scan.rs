@@ -25,7 +25,6 @@ use bytes::Bytes;
 use lamina_types::{BlockHandle, KeyRange, Version};
 
 use crate::block::Block;
-use crate::cursor::Cursor;
 use crate::entry::{Entry, Value};
 use crate::merge::{HandleRequest, MemoryCursor, MergeInput, Need, ReadAhead, RunSource, Sources, State};
 use crate::tree::Tree;
@@ -188,7 +187,5 @@ pub fn look(block: &Block, key: &[u8], at: Version) -> Look {
     if let Some((version, value)) = block.find(key, at) {
         return Look::Found(version, value);
     }
-    let mut cursor = block.cursor();
-    cursor.seek_last();
-    if cursor.entry().is_some_and(|last| last.key == key) { Look::Onward } else { Look::Absent }
+    if block.may_continue(key) { Look::Onward } else { Look::Absent }
 }

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use edit::Refused;
 
 use crate::properties::Properties;
+use crate::table::BuiltTable;
 
 /// A table, and the range of keys for which it counts; what it holds outside of the range does not exist.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -96,6 +97,12 @@ impl TableRecord {
             copies: BTreeMap::new(),
             copies_rev: 0,
         }
+    }
+
+    /// The record of a table that this process has built itself, without copies yet.
+    pub fn of(built: &BuiltTable) -> TableRecord {
+        let index_bytes = built.index_part.len() as u64;
+        TableRecord::new(&built.properties, built.file_bytes, index_bytes, built.footer_crc, built.index_crc)
     }
 
     /// The table's own bounds: its first view. The end is the largest key followed by a zero byte.
