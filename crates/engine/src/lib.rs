@@ -3,6 +3,35 @@
 //! | module | holds |
 //! |---|---|
 //! | [`entry`] | what a tree stores: key, version, put or tombstone |
+//! | [`cursor`] | the one shape of everything that is walked in order |
+//! | [`corruption`] | the answer of every decoder to damaged bytes |
+//! | [`memtable`] | what was written since the last flush |
+//! | [`block`] | data blocks: the unit that is stored, checked, read and cached |
+//! | [`filter`] | is a key surely not in a table? |
+//! | [`properties`] | counts and bounds of a table |
+//! | [`index_part`] | which blocks of a table may hold a key, and where they lie |
+//! | [`table`] | files: builder, footer |
+pub mod block;
+pub mod corruption;
+pub mod cursor;
 pub mod entry;
+pub mod filter;
+pub mod index_part;
+pub mod memtable;
+pub mod properties;
+pub mod table;
+mod varint;
 
+pub use block::codec::Codec;
+pub use block::cursor::BlockCursor;
+pub use block::{BLOCK_BYTES_MAX, Block};
+pub use corruption::Corruption;
+pub use cursor::{Cursor, EntryRef, ValueRef};
 pub use entry::{Entry, Value, cmp_entries};
+pub use filter::{Filter, FilterKind, key_hash};
+pub use index_part::{BlockInfo, IndexPart};
+pub use memtable::{MemCursor, Memtable};
+pub use properties::Properties;
+pub use table::{
+    BLOCK_BYTES_DEFAULT, BuildError, BuiltTable, FOOTER_BYTES, Footer, Section, TableBuilder, TableSpec,
+};
