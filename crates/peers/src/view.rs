@@ -142,6 +142,8 @@ pub struct GroupView {
     pub leaving: Vec<ReplicaId>,
     /// The first members, who alone initialise the group (protocols §8.3).
     pub initial: Vec<ReplicaId>,
+    /// The keys of its first tablet, if it began with one: part of the state before the first entry.
+    pub first_range: Option<KeyRange>,
     /// Who led it when the meta leader heard last.
     pub leader: Option<NodeId>,
 }

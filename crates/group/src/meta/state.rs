@@ -296,6 +296,7 @@ impl GroupRecord {
                 .collect(),
             leaving: leaving.map(|(replica, _)| *replica).collect(),
             initial: self.initial.clone(),
+            first_range: self.first_range.clone(),
             leader: self.leader,
         }
     }
