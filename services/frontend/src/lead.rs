@@ -23,3 +23,4 @@ pub mod parts;
 pub mod reign;
 pub mod split;
 pub mod work;
+pub mod works;

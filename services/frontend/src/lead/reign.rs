@@ -13,6 +13,7 @@ use crate::hand::tables::Tables;
 use crate::heart::ledger::Ledger;
 use crate::host::{DataHost, Reigning};
 use crate::lead::work::{Jobs, Room, Work};
+use crate::lead::works::Works;
 use crate::lead::{collect, compact, copies, floor, flush, members, parts, split};
 use crate::metrics::WorkMetrics;
 use crate::reports::Reports;
@@ -32,6 +33,8 @@ pub struct Court {
     pub metrics: WorkMetrics,
     /// What readers found wrong.
     pub reports: Arc<Reports>,
+    /// The reigns of this process.
+    pub works: Arc<Works>,
 }
 
 /// Waits for leadership of a group, reigns, and begins again, for ever.
@@ -66,6 +69,7 @@ async fn reign(
     start(court, host, reigning, &flows.0);
     let _ = leadership.wait_for(is_over).await;
     host.set_reigning(None);
+    court.works.end(host.group);
     court.metrics.leads.dec();
     tracing::info!(group = %host.group, term, "the reign is over");
 }
@@ -107,6 +111,7 @@ fn start(court: &Court, host: &Arc<DataHost>, reigning: Arc<Reigning>, flows: &T
         jobs: Arc::new(Jobs::default()),
         wake: Arc::new(Notify::new()),
     };
+    court.works.begin(work.clone());
     flows.spawn(flush::run(work.clone()));
     flows.spawn(compact::run(work.clone()));
     flows.spawn(collect::run(work.clone()));
