@@ -19,6 +19,8 @@ pub mod filter;
 pub mod index_part;
 pub mod memtable;
 pub mod properties;
+#[cfg(test)]
+mod samples;
 pub mod table;
 mod varint;
 
