@@ -3,7 +3,13 @@
 //! `cargo bench -p lamina-engine --bench memtable`. Random keys of 20 bytes, values of 128 bytes, 400 000 entries.
 //! The candidates store what the memtable stores (key, version, value; bytes copied once). Inserts and gets run in
 //! one thread; `mixed` is a writer beside a reader, and counts the time in which both have done their share.
-#![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing
+)]
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
