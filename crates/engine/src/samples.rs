@@ -84,7 +84,7 @@ pub(crate) fn numbered(count: u64, value_bytes: usize) -> Vec<Entry> {
             _ => {
                 let bytes: Vec<u8> =
                     (0..value_bytes).map(|i| (n as usize * 31 + i * i / 7) as u8 & 0x3f).collect();
-                let expires_ms = (n % 13 == 0).then_some(n * 1000);
+                let expires_ms = n.is_multiple_of(13).then_some(n * 1000);
                 Entry { key, version, value: Value::Put { bytes: bytes.into(), expires_ms } }
             }
         }

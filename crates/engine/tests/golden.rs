@@ -4,7 +4,7 @@
 //! for byte as it was. What a library decides (compressed bytes, fingerprints) may change with its version; there
 //! only reading is promised. `GOLDEN_WRITE=1 cargo test -p lamina-engine --test golden` writes the files anew, which
 //! is right only together with a new level.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::PathBuf;
 

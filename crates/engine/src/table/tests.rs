@@ -65,7 +65,7 @@ proptest! {
             }
         }
         prop_assert_eq!(read, all);
-        for ((key, version), _) in &model {
+        for (key, version) in model.keys() {
             let handle = part.lookup_at(key, crate::key_hash(key), version.0).unwrap();
             let block = Block::decode(file.slice(handle.offset as usize..handle.end() as usize), table(9), handle.block).unwrap();
             prop_assert_eq!(block.get(key, version.0), get(&model, key, version.0));
