@@ -11,29 +11,41 @@
 //! | [`properties`] | counts and bounds of a table |
 //! | [`index_part`] | which blocks of a table may hold a key, and where they lie |
 //! | [`table`] | files: builder, footer |
+//! | [`tree`] | the tables of a tablet: runs of views; flush, compaction, split and merge as edits |
+//! | [`merge`] | many sorted sources as one; what survives a flush or a compaction |
+//! | [`scan`] | what a reader at one version sees, forward and reverse |
+//! | [`compaction`] | which tables are merged next |
 pub mod block;
+pub mod compaction;
 pub mod corruption;
 pub mod cursor;
 pub mod entry;
 pub mod filter;
 pub mod index_part;
 pub mod memtable;
+pub mod merge;
 pub mod properties;
 #[cfg(test)]
 mod samples;
+pub mod scan;
 pub mod table;
+pub mod tree;
 mod varint;
 
 pub use block::codec::Codec;
 pub use block::cursor::BlockCursor;
 pub use block::{BLOCK_BYTES_MAX, Block};
+pub use compaction::{Policy, Pressure, Task, TreeStats, pick};
 pub use corruption::Corruption;
 pub use cursor::{Cursor, EntryRef, ValueRef};
 pub use entry::{Entry, Value, cmp_entries};
 pub use filter::{Filter, FilterKind, key_hash};
 pub use index_part::{BlockInfo, IndexPart};
 pub use memtable::{MemCursor, Memtable};
+pub use merge::{Cutter, DropRules, HandleRequest, Merge, MergeInput, MergeStep, Need, ReadAhead};
 pub use properties::Properties;
+pub use scan::{Look, Scan, ScanSpec, Step, look};
 pub use table::{
     BLOCK_BYTES_DEFAULT, BuildError, BuiltTable, FOOTER_BYTES, Footer, Section, TableBuilder, TableSpec,
 };
+pub use tree::{Refused, Run, TableRecord, TableView, Tree};
