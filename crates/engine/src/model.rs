@@ -15,7 +15,9 @@ use crate::entry::Value;
 use crate::filter::key_hash;
 use crate::index_part::IndexPart;
 use crate::memtable::Memtable;
-use crate::merge::{Cutter, DropRules, HandleRequest, MemoryCursor, Merge, MergeInput, MergeStep, Need, ReadAhead};
+use crate::merge::{
+    Cutter, DropRules, HandleRequest, MemoryCursor, Merge, MergeInput, MergeStep, Need, ReadAhead,
+};
 use crate::scan::{Look, Scan, ScanSpec, Step, look};
 use crate::table::{TableBuilder, TableSpec};
 use crate::tree::{Refused, TableRecord, TableView, Tree};
@@ -38,11 +40,16 @@ impl Shelf {
         Shelf { table_bytes, block_bytes, ..Shelf::default() }
     }
 
-    fn handles(&self, request: &HandleRequest) -> (Vec<BlockHandle>, bool) {
+    pub(crate) fn handles(&self, request: &HandleRequest) -> (Vec<BlockHandle>, bool) {
         let (index, _) = &self.tables[&request.table];
         let handles = index.seek(&request.range, request.reverse, request.limit as usize);
         let exhausted = handles.len() < request.limit as usize;
         (handles, exhausted)
+    }
+
+    /// How many blocks all tables have.
+    pub(crate) fn blocks(&self) -> usize {
+        self.tables.values().map(|(index, _)| index.blocks() as usize).sum()
     }
 
     pub(crate) fn block(&self, handle: BlockHandle) -> Block {
@@ -185,17 +192,26 @@ impl Tablet {
     pub(crate) fn join(&self, right: &Tablet) -> Tablet {
         let range = self.range.union(&right.range);
         let mut memory = vec![(Arc::default(), range.clone())];
-        memory.extend(self.memory.iter().chain(&right.memory).filter(|(memtable, _)| !memtable.is_empty()).cloned());
+        memory.extend(
+            self.memory.iter().chain(&right.memory).filter(|(memtable, _)| !memtable.is_empty()).cloned(),
+        );
         Tablet { memory, tree: Tree::join(&self.tree, &right.tree).unwrap(), range }
     }
 
     /// All rows of a range, and how often something had to be fetched.
-    pub(crate) fn scan(&self, shelf: &Shelf, range: &KeyRange, at: Version, reverse: bool) -> (Vec<Row>, usize) {
+    pub(crate) fn scan(
+        &self,
+        shelf: &Shelf,
+        range: &KeyRange,
+        at: Version,
+        reverse: bool,
+    ) -> (Vec<Row>, usize) {
         let range = self.range.intersect(range).unwrap_or(KeyRange::new("", Some(Bytes::new())));
         let memtables = self.memory.iter().filter_map(|(memtable, counts)| {
             Some(Box::new(memtable.cursor(counts.intersect(&range)?)) as MemoryCursor)
         });
-        let spec = ScanSpec { range: range.clone(), at, reverse, rows_hint: at.0.is_multiple_of(2).then_some(3) };
+        let spec =
+            ScanSpec { range: range.clone(), at, reverse, rows_hint: at.0.is_multiple_of(2).then_some(3) };
         let mut scan = Scan::new(spec, memtables.collect(), &self.tree);
         let (mut rows, mut fetches) = (Vec::new(), 0);
         loop {

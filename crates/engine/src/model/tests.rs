@@ -12,20 +12,51 @@ use crate::tree::TableView;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Put { key: u8, size: u8, ttl: Option<u8> },
-    Delete { key: u8 },
+    Put {
+        key: u8,
+        size: u8,
+        ttl: Option<u8>,
+    },
+    Delete {
+        key: u8,
+    },
     /// Many versions of one key in a row, so that they spill over blocks.
-    Hot { key: u8, times: u8 },
-    Wait { ms: u8 },
-    Rotate { tablet: u8 },
-    Flush { tablet: u8 },
+    Hot {
+        key: u8,
+        times: u8,
+    },
+    Wait {
+        ms: u8,
+    },
+    Rotate {
+        tablet: u8,
+    },
+    Flush {
+        tablet: u8,
+    },
     /// Any rectangle: from one run to another, from one key to another.
-    Compact { tablet: u8, runs: (u8, u8), keys: (u8, u8) },
-    Pick { tablet: u8 },
-    RaiseFloor { share: u8 },
-    Split { at: u8 },
-    Join { tablet: u8 },
-    Read { at: u8, keys: (u8, u8), reverse: bool },
+    Compact {
+        tablet: u8,
+        runs: (u8, u8),
+        keys: (u8, u8),
+    },
+    Pick {
+        tablet: u8,
+    },
+    RaiseFloor {
+        share: u8,
+    },
+    Split {
+        at: u8,
+    },
+    Join {
+        tablet: u8,
+    },
+    Read {
+        at: u8,
+        keys: (u8, u8),
+        reverse: bool,
+    },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -179,7 +210,9 @@ impl World {
             floor: self.floor,
         };
         if let Some(task) = pick(&stats, &self.policy) {
-            self.tablets[n].compact(&mut self.shelf, &task.runs, self.floor, task.bottom, task.level).unwrap();
+            self.tablets[n]
+                .compact(&mut self.shelf, &task.runs, self.floor, task.bottom, task.level)
+                .unwrap();
         }
     }
 
@@ -202,7 +235,8 @@ impl World {
             for n in 0..40 {
                 let key = key(n);
                 let only = KeyRange::new(key.clone(), Some([&key[..], &[0]].concat().into()));
-                let expected = self.model.rows(&only, at, false).pop().map(|(_, value, version)| (value, version));
+                let expected =
+                    self.model.rows(&only, at, false).pop().map(|(_, value, version)| (value, version));
                 let tablet = self.tablets.iter().find(|tablet| tablet.range.contains(&key)).unwrap();
                 assert_eq!(tablet.get(&self.shelf, &key, at), expected, "{key:?} at {at:?}");
             }
