@@ -27,6 +27,8 @@ pub mod merge;
 #[cfg(test)]
 mod model;
 pub mod properties;
+#[cfg(test)]
+mod samples;
 pub mod scan;
 pub mod table;
 pub mod tree;

@@ -167,7 +167,7 @@ impl Tablet {
             // As a data node does it: all handles at hand; and as an index would be asked, for every other table.
             let (index, _) = &shelf.tables[&view.table];
             let handles = index.seek(&view.range, false, usize::MAX);
-            MergeInput { view: view.clone(), handles: (view.table.n % 2 == 0).then_some(handles) }
+            MergeInput { view: view.clone(), handles: view.table.n.is_multiple_of(2).then_some(handles) }
         };
         let runs: Vec<Vec<MergeInput>> = runs.iter().map(|views| views.iter().map(read).collect()).collect();
         let ahead = ReadAhead { first: 1, max: 3 };

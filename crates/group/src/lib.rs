@@ -1,1 +1,7 @@
-//! The replicated state machines and their log entries: pure apply
+//! The replicated state machines and their log entries: pure apply (rule G1). No clock, no files, no tasks.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`meta`] | group 0: the cluster, its nodes, groups and index shards |
+
+pub mod meta;

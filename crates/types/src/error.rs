@@ -66,7 +66,6 @@ macro_rules! reasons {
     };
 }
 
-
 reasons! {
     /// The key is empty; a key has 1 to 4096 bytes.
     KeyEmpty = "KEY_EMPTY" => InvalidArgument,

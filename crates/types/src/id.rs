@@ -121,11 +121,7 @@ impl TableId {
     /// The inverse of [`TableId::to_bytes`].
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> TableId {
         let wide = u128::from_be_bytes(bytes);
-        TableId {
-            group: GroupId((wide >> 96) as u32),
-            reign: Reign((wide >> 32) as u64),
-            n: wide as u32,
-        }
+        TableId { group: GroupId((wide >> 96) as u32), reign: Reign((wide >> 32) as u64), n: wide as u32 }
     }
 }
 
@@ -140,7 +136,8 @@ pub struct ParseIdError {
 impl FromStr for TableId {
     type Err = ParseIdError;
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        let bad = || ParseIdError { what: "a table id (group-reign-n, in hexadecimal)", text: text.to_owned() };
+        let bad =
+            || ParseIdError { what: "a table id (group-reign-n, in hexadecimal)", text: text.to_owned() };
         let mut parts = text.split('-').map(|part| u64::from_str_radix(part, 16).map_err(|_| bad()));
         let mut next = || parts.next().unwrap_or_else(|| Err(bad()));
         let (group, reign, n) = (next()?, next()?, next()?);

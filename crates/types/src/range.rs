@@ -118,7 +118,9 @@ mod tests {
     #[test]
     fn a_prefix_range_ends_before_the_next_prefix() {
         let ab = KeyRange::prefix("ab");
-        assert!(ab.contains(b"ab") && ab.contains(b"ab\xff\xff") && !ab.contains(b"ac") && !ab.contains(b"aa"));
+        assert!(
+            ab.contains(b"ab") && ab.contains(b"ab\xff\xff") && !ab.contains(b"ac") && !ab.contains(b"aa")
+        );
         assert_eq!(KeyRange::prefix(vec![b'a', 0xff]).end.as_deref(), Some(&b"b"[..]));
         assert_eq!(KeyRange::prefix(vec![0xff, 0xff]).end, None);
         assert_eq!(KeyRange::prefix(""), KeyRange::all());

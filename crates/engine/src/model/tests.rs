@@ -188,7 +188,7 @@ impl World {
         }
         let count = tree.runs().len();
         let (a, b) = (usize::from(runs.0) % count, usize::from(runs.1) % count);
-        let span = if keys.0 % 4 == 0 { KeyRange::all() } else { span(keys) };
+        let span = if keys.0.is_multiple_of(4) { KeyRange::all() } else { span(keys) };
         let clip = |views: &[TableView]| views.iter().filter_map(|view| view.clip(&span)).collect();
         let chosen: Vec<Vec<TableView>> =
             tree.runs()[a.min(b)..=a.max(b)].iter().map(|run| clip(run.overlapping(&span))).collect();
