@@ -1,1 +1,3 @@
 //! The replicated state machines and their log entries: pure apply
+
+pub mod data;

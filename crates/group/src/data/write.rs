@@ -94,7 +94,9 @@ fn check_conditions(
     version: Version,
 ) -> Option<WriteOutcome> {
     for (nth, condition) in (0..).zip(&write.conditions) {
-        let tablet = tablet_of(tablets, &condition.key)?;
+        let Some(tablet) = tablet_of(tablets, &condition.key) else {
+            return Some(WriteOutcome::BatchSpansGroups);
+        };
         let current = match current(tablet, condition, write.read_at, version) {
             Current::Known(current) => current,
             Current::Undecided => return Some(WriteOutcome::Retry),
