@@ -67,7 +67,8 @@ impl FrozenGroup {
             read_floor: view.read_floor,
             config: *view.config,
         });
-        let pins = view.pins.iter().map(|(snapshot, pin)| Frame::Pin(PinFrame { snapshot: *snapshot, pin: *pin }));
+        let pins =
+            view.pins.iter().map(|(snapshot, pin)| Frame::Pin(PinFrame { snapshot: *snapshot, pin: *pin }));
         let bans = view.bans.iter().map(|(node, ban)| Frame::Ban(BanFrame { node: *node, ban: *ban }));
         let small: Vec<Frame> = std::iter::once(head).chain(pins).chain(bans).collect();
         let tables: Vec<_> = view.tables.iter().map(|(table, record)| (*table, Arc::clone(record))).collect();
@@ -82,7 +83,8 @@ impl FrozenGroup {
         let tablets = tablets.into_iter().flat_map(|(mut tablet, window)| {
             let window = window.unwrap_or_default();
             tablet.window_floor = window.floor;
-            let tokens: Vec<Frame> = window.tokens.iter().map(|(key, token)| token_frame(key, token)).collect();
+            let tokens: Vec<Frame> =
+                window.tokens.iter().map(|(key, token)| token_frame(key, token)).collect();
             std::iter::once(Frame::Tablet(tablet)).chain(tokens)
         });
         let bound = view.last_version;

@@ -128,9 +128,7 @@ impl Parts {
     }
 
     #[expect(clippy::type_complexity, reason = "two fields of the state, made together")]
-    fn tablets(
-        &mut self,
-    ) -> Result<(Vec<Arc<TabletView>>, BTreeMap<TabletId, Arc<Window>>), String> {
+    fn tablets(&mut self) -> Result<(Vec<Arc<TabletView>>, BTreeMap<TabletId, Arc<Window>>), String> {
         let mut tablets: Vec<Arc<TabletView>> = Vec::with_capacity(self.tablets.len());
         let mut windows = BTreeMap::new();
         for (frame, tokens) in std::mem::take(&mut self.tablets) {
