@@ -25,6 +25,8 @@ pub mod index_part;
 pub mod memtable;
 pub mod merge;
 pub mod properties;
+#[cfg(test)]
+mod samples;
 pub mod scan;
 pub mod table;
 pub mod tree;
