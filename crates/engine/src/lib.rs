@@ -24,6 +24,8 @@ pub mod filter;
 pub mod index_part;
 pub mod memtable;
 pub mod merge;
+#[cfg(test)]
+mod model;
 pub mod properties;
 #[cfg(test)]
 mod samples;
