@@ -316,7 +316,8 @@ impl GroupRecord {
 
 impl ShardRecord {
     fn view(&self, shard: ShardId) -> ShardView {
-        let one = |replica: &ShardReplicaRecord| ShardReplica { node: replica.node, complete: replica.complete };
+        let one =
+            |replica: &ShardReplicaRecord| ShardReplica { node: replica.node, complete: replica.complete };
         ShardView { shard, replicas: self.replicas.iter().map(one).collect() }
     }
 
