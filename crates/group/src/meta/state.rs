@@ -73,7 +73,7 @@ pub struct NodeRecord {
 }
 
 /// One group.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct GroupRecord {
     /// The replicas of the first members, who alone initialise the group.
     pub initial: Vec<ReplicaId>,

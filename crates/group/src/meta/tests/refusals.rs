@@ -72,7 +72,8 @@ fn a_start_registers_only_with_a_higher_incarnation_or_as_itself() {
 fn states_change_only_along_the_table() {
     let mut store = Store::whole();
     store.register(4, 3, 3);
-    let unborn = Store::founded(3, small()).refused(Change::Activate { node: node(1), incarnation: Incarnation(0) });
+    let unborn =
+        Store::founded(3, small()).refused(Change::Activate { node: node(1), incarnation: Incarnation(0) });
     assert!(matches!(unborn, Refusal::StaleIncarnation { .. }), "a first member that never registered");
     let stale = Change::Activate { node: node(4), incarnation: Incarnation(2) };
     assert!(matches!(store.refused(stale), Refusal::StaleIncarnation { .. }));
