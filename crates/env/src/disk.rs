@@ -5,10 +5,16 @@
 //!
 //! | form | what it is |
 //! |---|---|
+//! | [`os::OsDisk`] | files of the operating system below a directory |
 //! | [`memory::MemDisk`] | memory, with crashes and faults: the disk of the simulator |
+//! | [`unsynced::UnsyncedDisk`] | files of the operating system that get their bytes at a sync only: for tests that kill processes |
 
+#[cfg(test)]
+mod conformance;
 pub mod memory;
+pub mod os;
 mod path;
+pub mod unsynced;
 
 use std::io;
 use std::sync::Arc;

@@ -101,3 +101,6 @@ pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     }
     tokio::task::spawn_blocking(work).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,10 +21,12 @@ use rand::rngs::StdRng;
 
 use super::{DirEntry, Disk, EntryKind, File, Lock, OpenMode, Space, path};
 use crate::{task, time};
+pub(super) use content::Written;
 use content::{Content, PAGE_BYTES};
 use faults::Doing;
 pub use faults::Faults;
-use names::{FileId, Names, Node};
+use names::Names;
+pub(super) use names::{FileId, Node};
 
 /// A disk in memory. Cheap to clone; clones are the same disk.
 #[derive(Clone)]
@@ -158,18 +160,25 @@ impl MemDisk {
         self.state.lock().counters
     }
 
+    /// Bytes that are taken, and all that fit.
+    pub fn used(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.pages_used * PAGE_BYTES as u64, state.faults.capacity)
+    }
+
     /// The durable bytes of the file that durably has this name: what is there after the worst crash.
     pub fn durable(&self, path: &str) -> Option<Bytes> {
         let state = self.state.lock();
-        match state.names.durable(path)? {
-            Node::File(file) => state.files.get(&file).map(|inode| inode.content.durable()),
+        match state.names.all_durable().get(path)? {
+            Node::File(file) => state.files.get(file).map(|inode| inode.content.durable()),
             Node::Directory => None,
         }
     }
 
     /// The names of all files that are durable, sorted.
     pub fn durable_files(&self) -> Vec<String> {
-        self.state.lock().names.durable_files().map(|(name, _)| name.to_owned()).collect()
+        let durable = self.state.lock().names.all_durable();
+        durable.into_iter().filter(|(_, node)| *node != Node::Directory).map(|(name, _)| name).collect()
     }
 
     /// Flips the bits of `mask` in one stored byte, in memory and on the disk. False: there is no such byte.
@@ -185,6 +194,44 @@ impl MemDisk {
             }
             _ => false,
         }
+    }
+
+    /// Opens a file as [`Disk::open`] does.
+    pub(super) async fn open_file(&self, path: &str, mode: OpenMode) -> io::Result<MemFile> {
+        path::check_name(path)?;
+        if mode == OpenMode::Create {
+            self.change_names(|state| state.create(path).map(drop)).await?;
+        }
+        let mut state = self.lock_state(self.life)?;
+        let file = state.file(path)?;
+        if let Some(inode) = state.files.get_mut(&file) {
+            inode.handles += 1;
+        }
+        let life = state.life;
+        drop(state);
+        let writable = mode != OpenMode::Read;
+        Ok(MemFile { disk: self.clone(), life, file, path: path.to_owned(), writable })
+    }
+
+    /// Every durable name.
+    pub(super) fn durable_names(&self) -> BTreeMap<String, Node> {
+        self.state.lock().names.all_durable()
+    }
+
+    /// The durable bytes of a file, whatever its name.
+    pub(super) fn durable_bytes(&self, file: FileId) -> Bytes {
+        self.state.lock().files.get(&file).map(|inode| inode.content.durable()).unwrap_or_default()
+    }
+
+    /// Makes the names in a directory durable, at once.
+    pub(super) fn sync_names(&self, path: &str) -> io::Result<()> {
+        path::check(path)?;
+        let state = &mut *self.lock_to_change(self.life)?;
+        state.directory(path)?;
+        state.names.sync(path);
+        state.forget_files();
+        state.counters.syncs += 1;
+        Ok(())
     }
 
     fn lock_state(&self, life: Option<u64>) -> io::Result<MutexGuard<'_, State>> {
@@ -292,19 +339,7 @@ impl State {
 #[async_trait]
 impl Disk for MemDisk {
     async fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        path::check_name(path)?;
-        if mode == OpenMode::Create {
-            self.change_names(|state| state.create(path).map(drop)).await?;
-        }
-        let mut state = self.lock_state(self.life)?;
-        let file = state.file(path)?;
-        if let Some(inode) = state.files.get_mut(&file) {
-            inode.handles += 1;
-        }
-        let life = state.life;
-        drop(state);
-        let writable = mode != OpenMode::Read;
-        Ok(Arc::new(MemFile { disk: self.clone(), life, file, path: path.to_owned(), writable }))
+        Ok(Arc::new(self.open_file(path, mode).await?))
     }
 
     async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -410,17 +445,10 @@ impl Disk for MemDisk {
     }
 
     async fn sync_dir(&self, path: &str) -> io::Result<()> {
-        path::check(path)?;
         let after = self.begin(Doing::Syncing).await;
-        {
-            let state = &mut *self.lock_to_change(self.life)?;
-            state.directory(path)?;
-            state.names.sync(path);
-            state.forget_files();
-            state.counters.syncs += 1;
-        }
+        let result = self.sync_names(path);
         end(after).await;
-        Ok(())
+        result
     }
 
     async fn lock(&self, path: &str) -> io::Result<Box<dyn Lock>> {
@@ -465,7 +493,7 @@ impl Drop for MemLock {
 }
 
 /// An open file.
-struct MemFile {
+pub(super) struct MemFile {
     disk: MemDisk,
     life: u64,
     file: FileId,
@@ -547,7 +575,12 @@ impl MemFile {
         })
     }
 
-    fn sync_now(&self) -> io::Result<()> {
+    pub(super) fn id(&self) -> FileId {
+        self.file
+    }
+
+    /// Makes the present bytes durable, at once; the answer is what had to be written to the disk.
+    pub(super) fn sync_now(&self) -> io::Result<Written> {
         let state = &mut *self.disk.lock_to_change(Some(self.life))?;
         state.counters.syncs += 1;
         let Some(inode) = state.files.get_mut(&self.file) else {
@@ -558,8 +591,7 @@ impl MemFile {
             inode.content.fail_sync(&mut state.rng);
             return Err(error(ErrorKind::Other, format!("'{}': a sync failed (injected)", self.path)));
         }
-        inode.content.sync();
-        Ok(())
+        Ok(inode.content.sync())
     }
 }
 
@@ -611,7 +643,7 @@ impl File for MemFile {
 
     async fn sync(&self) -> io::Result<()> {
         let after = self.disk.begin(Doing::Syncing).await;
-        let result = self.sync_now();
+        let result = self.sync_now().map(drop);
         end(after).await;
         result
     }
