@@ -92,6 +92,11 @@ impl SimNetwork {
         self.0.state.lock().hosts.retain(|_, host| &*host.node != node);
     }
 
+    /// The quality of every link that has none of its own.
+    pub fn links(&self) -> Link {
+        self.0.state.lock().links.everywhere
+    }
+
     /// Sets the quality of every link that has none of its own.
     pub fn set_links(&self, link: Link) {
         self.0.state.lock().links.everywhere = link;
