@@ -60,6 +60,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// One open file.
+#[expect(clippy::len_without_is_empty, reason = "a length that has to be asked for is no container's")]
 #[async_trait]
 pub trait File: Send + Sync + 'static {
     /// Up to `length` bytes from `offset` on; fewer only at the end of the file.

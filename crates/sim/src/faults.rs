@@ -138,6 +138,9 @@ impl Fault {
     }
 }
 
+/// Draws a fault of one kind.
+type Draw = fn(&[String]) -> Fault;
+
 /// A fault with its time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Planned {
@@ -160,7 +163,7 @@ impl FaultSchedule {
     /// Draws a plan for these nodes over `length`, from the random numbers of this thread.
     pub fn draw(nodes: &[String], rates: &Rates, length: Duration) -> FaultSchedule {
         let mut faults = Vec::new();
-        let kinds: [(Option<Duration>, fn(&[String]) -> Fault); 12] = [
+        let kinds: [(Option<Duration>, Draw); 12] = [
             (rates.crash, |nodes| Fault::Crash(one(nodes))),
             (rates.kill, |nodes| Fault::Kill(one(nodes))),
             (rates.sync_error, |nodes| Fault::SyncError { node: one(nodes), crash: coin() }),

@@ -16,10 +16,6 @@ async fn bustle(world: World) {
     for number in 0..20_u64 {
         let (world, queue, room, bell) = (world.clone(), queue.clone(), room.clone(), bell.clone());
         let (mut heard, mut ticks, lock) = (news.subscribe(), ticks.clone(), lock.clone());
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the order in which a JoinSet ends is part of the proof"
-        )]
         tasks.spawn(async move {
             for step in 0..10 {
                 time::sleep(time::Duration::from_millis(random::between(0, 4))).await;
@@ -75,7 +71,8 @@ fn a_seed_runs_the_same_way_each_time() {
         for _ in 0..3 {
             assert_eq!(World::run_traced(seed, bustle).1, first, "seed {seed}");
         }
-        let elsewhere = std::thread::spawn(move || World::run_traced(seed, bustle).1).join().unwrap();
+        let elsewhere =
+            std::thread::scope(|scope| scope.spawn(|| World::run_traced(seed, bustle).1).join().unwrap());
         assert_eq!(elsewhere, first, "seed {seed}, in another thread");
         digests.insert(first.to_string());
     }
@@ -150,4 +147,22 @@ fn exploring_runs_every_seed() {
     if std::env::var_os("SIM_SEED").is_none() && std::env::var_os("SIM_SEEDS").is_none() {
         assert_eq!(*seeds.lock(), [3, 3, 4, 5]);
     }
+}
+
+#[test]
+fn a_world_leaves_nothing_behind() {
+    let shared = World::run(5, async |world| {
+        let held = world.clone();
+        world.node("n1", move |life| {
+            let held = held.clone();
+            async move {
+                life.network.serve("n1:1", crate::network::Services::default());
+                time::sleep(time::Duration::from_secs(1)).await;
+                held.trace("a second later");
+            }
+        });
+        time::sleep(time::Duration::from_millis(10)).await;
+        Arc::downgrade(&world.0)
+    });
+    assert!(shared.upgrade().is_none(), "a node that holds its world does not keep it");
 }

@@ -76,12 +76,10 @@ impl Names {
         reachable
     }
 
-    /// All that is directly in a directory, sorted.
+    /// All that is directly in a directory, by the last part of its path.
     pub(super) fn list(&self, directory: &str) -> impl Iterator<Item = (&str, Node)> {
-        self.now.iter().filter_map(move |(name, node)| {
-            (path::parent(name) == directory)
-                .then(|| (name.rsplit_once('/').map_or(name.as_str(), |(_, last)| last), *node))
-        })
+        let inside = self.now.iter().filter(move |(name, _)| path::parent(name) == directory);
+        inside.map(|(name, node)| (name.rsplit_once('/').map_or(name.as_str(), |(_, last)| last), *node))
     }
 
     /// All below a directory, deepest last.
