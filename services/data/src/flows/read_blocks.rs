@@ -62,7 +62,8 @@ async fn read_table(node: &Node, handles: &[(usize, BlockHandle)]) -> Vec<(usize
     };
     let (inside, outside): (Vec<_>, Vec<_>) =
         handles.iter().copied().partition(|(_, handle)| lies_in(handle, open.sealed.file_bytes));
-    let mut read: Vec<(usize, BlockRead)> = outside.iter().map(|(at, _)| (*at, BlockRead::Unreadable)).collect();
+    let mut read: Vec<(usize, BlockRead)> =
+        outside.iter().map(|(at, _)| (*at, BlockRead::Unreadable)).collect();
     let groups = coalesce(&inside);
     let spans: Vec<(u64, usize)> =
         groups.iter().map(|(span, _)| (span.start, (span.end - span.start) as usize)).collect();
@@ -78,7 +79,11 @@ async fn read_table(node: &Node, handles: &[(usize, BlockHandle)]) -> Vec<(usize
 }
 
 /// Something in the batch cannot be read: find out which.
-async fn read_singly(node: &Node, open: &OpenTable, handles: &[(usize, BlockHandle)]) -> Vec<(usize, BlockRead)> {
+async fn read_singly(
+    node: &Node,
+    open: &OpenTable,
+    handles: &[(usize, BlockHandle)],
+) -> Vec<(usize, BlockRead)> {
     let mut read = Vec::with_capacity(handles.len());
     for (at, handle) in handles {
         read.push(match verify::read_block(open.file.as_ref(), *handle).await {

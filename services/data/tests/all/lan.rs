@@ -18,7 +18,8 @@ use parking_lot::Mutex;
 /// Runs a story in a paused, seeded world: timers pass when everybody waits.
 pub fn story(seed: u64, run: impl Future<Output = ()>) {
     random::seed_this_thread(seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(run);
     random::unseed_this_thread();
 }
@@ -76,7 +77,11 @@ impl Lan {
     /// Calls to node `n` fail from now on, or work again.
     pub fn set_down(&self, n: u128, down: bool) {
         let mut all = self.down.lock();
-        if down { all.insert(address(n)) } else { all.remove(&address(n)) };
+        if down {
+            all.insert(address(n))
+        } else {
+            all.remove(&address(n))
+        };
     }
 
     /// How often a request went over the network.
