@@ -61,7 +61,7 @@ pub struct BlockInfo {
 }
 
 impl IndexPart {
-    /// Reads an index part without copying it.
+    /// Reads an index part without copying it; whoever keeps it long gives bytes that pin nothing else.
     ///
     /// Checks the checksum and the whole structure. Refuses a part with a section that is required and unknown.
     pub fn parse(bytes: Bytes) -> Result<IndexPart, Corruption> {
@@ -164,7 +164,7 @@ impl IndexPart {
     /// The block after this one; `None` for the last.
     pub fn next(&self, handle: BlockHandle) -> Option<BlockHandle> {
         let block = handle.block.checked_add(1)?;
-        self.entries.from_block(block).next().map(|located| self.handle(&located))
+        self.entries.starting_at(block).next().map(|located| self.handle(&located))
     }
 
     /// The block after this one if the versions of one key spill over into it.
@@ -173,7 +173,11 @@ impl IndexPart {
     /// is old enough, reads on there.
     pub fn spill(&self, handle: BlockHandle) -> Option<BlockHandle> {
         let block = handle.block.checked_add(1)?;
-        self.entries.from_block(block).next().filter(|next| next.spilled).map(|located| self.handle(&located))
+        self.entries
+            .starting_at(block)
+            .next()
+            .filter(|next| next.spilled)
+            .map(|located| self.handle(&located))
     }
 
     /// At most `limit` consecutive blocks that may hold keys of `range`, in the order of a scan: ascending, or
@@ -195,7 +199,7 @@ impl IndexPart {
         let wanted = limit.min((last.saturating_sub(first) as usize).saturating_add(1));
         let from = if reverse { last.saturating_add(1).saturating_sub(wanted as u32) } else { first };
         let mut handles: Vec<BlockHandle> =
-            self.entries.from_block(from).take(wanted).map(|located| self.handle(&located)).collect();
+            self.entries.starting_at(from).take(wanted).map(|located| self.handle(&located)).collect();
         if reverse {
             handles.reverse();
         }
@@ -204,7 +208,7 @@ impl IndexPart {
 
     /// All blocks in order, as when a file is scrubbed or merged.
     pub fn infos(&self) -> impl Iterator<Item = BlockInfo> {
-        self.entries.from_block(0).map(|located| BlockInfo {
+        self.entries.starting_at(0).map(|located| BlockInfo {
             handle: self.handle(&located),
             entries: located.entries,
             tombstones: located.tombstones,

@@ -30,5 +30,15 @@ pub(crate) fn u32_at(packed: &[u8], index: usize) -> Option<u32> {
 /// How many bytes two byte strings have in common at their front.
 #[inline]
 pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+    let (words_a, words_b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    let mut common = 0;
+    for (word_a, word_b) in words_a.iter().zip(words_b) {
+        let differs = u64::from_le_bytes(*word_a) ^ u64::from_le_bytes(*word_b);
+        if differs != 0 {
+            return common + differs.trailing_zeros() as usize / 8;
+        }
+        common += 8;
+    }
+    let tails = a.iter().zip(b).skip(common);
+    common + tails.take_while(|(a, b)| a == b).count()
 }

@@ -114,7 +114,7 @@ impl Entries {
     }
 
     /// All entries from that of `block` on.
-    pub(super) fn from_block(&self, block: u32) -> impl Iterator<Item = Located> {
+    pub(super) fn starting_at(&self, block: u32) -> impl Iterator<Item = Located> {
         let run = block / RESTART_INTERVAL;
         let mut walk = self.walk_run(run as usize);
         for _ in 0..block % RESTART_INTERVAL {

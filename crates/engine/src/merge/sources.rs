@@ -120,7 +120,8 @@ impl Sources {
             return;
         }
         let others = self.order.get(1..).unwrap_or_default();
-        let passed = others.iter().take_while(|other| self.compare(first, **other) == Ordering::Greater).count();
+        let passed =
+            others.iter().take_while(|other| self.compare(first, **other) == Ordering::Greater).count();
         if passed > 0
             && let Some(moved) = self.order.get_mut(..=passed)
         {
@@ -135,7 +136,7 @@ impl Sources {
         let Some(near) = first.and_then(RunSource::range) else { return Vec::new() };
         let reached = |bound: Option<&[u8]>| match (bound, self.reverse) {
             (Some(bound), false) => near.end.as_ref().is_none_or(|end| bound < end.as_ref()),
-            (Some(bound), true) => bound > near.start.as_ref(),
+            (Some(bound), true) => bound >= near.start.as_ref(),
             (None, _) => true,
         };
         let mut needs = Vec::new();
