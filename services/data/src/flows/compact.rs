@@ -32,6 +32,8 @@ use crate::node::Node;
 
 /// Tables whose last bytes are on their way while the next one is merged.
 const FINISHING_MAX: usize = 2;
+/// The longest rest between two turns.
+const REST_MAX: time::Duration = time::Duration::from_millis(20);
 /// Bounds of the size of blocks that a job may ask for.
 const BLOCK_BYTES: std::ops::RangeInclusive<u32> = 512..=(1 << 20);
 
@@ -189,6 +191,7 @@ async fn merge(node: &Arc<Node>, request: &Compact, inputs: &mut Inputs, progres
     let mut fed: Vec<Fed> = Vec::new();
     loop {
         let given = std::mem::take(&mut fed);
+        let (reads, began) = (node.metrics.blocks_read.get(), time::now());
         let step = task::compute(move || {
             let turn = work.turn(given);
             (work, turn)
@@ -197,6 +200,10 @@ async fn merge(node: &Arc<Node>, request: &Compact, inputs: &mut Inputs, progres
             step.await.map_err(|error| JobError::Failed(format!("the merge ended: {error}")))?;
         work = back;
         let turn = turn?;
+        if node.metrics.blocks_read.get() != reads {
+            // Others read here: a job rests as long as it works, so that they find a processor free.
+            time::sleep(began.elapsed().min(REST_MAX)).await;
+        }
         outputs.write(turn.table, turn.data).await?;
         match turn.next {
             Next::Need(blocks) => {

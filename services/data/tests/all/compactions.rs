@@ -90,7 +90,7 @@ pub fn job(runs: &[Vec<File>], copies: &[u128], targets: &[u128], quorum: u32) -
 }
 
 /// Protocols §7.3, over all entries at once.
-fn model(job: &Compact, runs: &[Vec<File>]) -> Vec<Entry> {
+pub fn model(job: &Compact, runs: &[Vec<File>]) -> Vec<Entry> {
     let mut all: BTreeMap<(Bytes, std::cmp::Reverse<Version>), Entry> = BTreeMap::new();
     for (files, inputs) in runs.iter().zip(&job.inputs) {
         for (file, input) in files.iter().zip(inputs) {
@@ -130,7 +130,7 @@ pub async fn carry_out(node: &Arc<DataService>, job: &Compact) -> JobState {
     .await
 }
 
-fn done(state: JobState) -> Vec<WrittenTable> {
+pub fn done(state: JobState) -> Vec<WrittenTable> {
     match state {
         JobState::Done { outputs } => outputs,
         other => panic!("{other:?}"),
@@ -138,7 +138,7 @@ fn done(state: JobState) -> Vec<WrittenTable> {
 }
 
 /// The entries of all outputs, which are in order, disjoint, and sealed where the job says.
-async fn read_outputs(nodes: &[Arc<DataService>], outputs: &[WrittenTable]) -> Vec<Entry> {
+pub async fn read_outputs(nodes: &[Arc<DataService>], outputs: &[WrittenTable]) -> Vec<Entry> {
     let mut all: Vec<Entry> = Vec::new();
     for written in outputs {
         let mut content: Option<Vec<Entry>> = None;
