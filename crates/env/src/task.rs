@@ -109,3 +109,6 @@ pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     }
     tokio::task::spawn_blocking(work).await
 }
+
+#[cfg(test)]
+mod tests;

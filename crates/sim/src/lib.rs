@@ -26,12 +26,14 @@
 //! | [`trace`] | what happened, and its digest |
 //! | [`node`] | [`SimNode`]: tasks that a crash ends, a disk that survives it, a clock that may be wrong |
 //! | [`network`] | [`SimNetwork`]: calls that come late, twice or never |
+//! | [`faults`] | [`faults::FaultSchedule`]: what goes wrong when, drawn from the seed |
 //!
 //! What makes two runs of one seed equal: one thread; no timers but the simulated ones; randomness from
 //! [`lamina_env::random`]; no hash maps with a random order where it can be seen; and of tokio nothing that draws
 //! random numbers of its own: `tokio::select!` without `biased` and `tokio::sync::watch` do, while `mpsc`,
 //! `oneshot`, `Notify`, `Semaphore`, `Mutex`, `RwLock`, `broadcast`, `JoinSet` and the timers do not.
 
+pub mod faults;
 pub mod network;
 pub mod node;
 pub mod trace;

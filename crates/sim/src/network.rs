@@ -28,21 +28,24 @@ use links::Links;
 pub use links::{Cut, CutId, Link};
 use message::Message;
 
+/// One port of a node.
+pub type Served<Q, A> = Option<Arc<dyn Port<Q, A>>>;
+
 /// What a node serves at one address. Absent ports answer `UNREACHABLE`.
 #[derive(Clone, Default)]
 pub struct Services {
     /// A frontend's door for keys and values.
-    pub kv: Option<Arc<dyn Port<KvRequest, KvAnswer>>>,
+    pub kv: Served<KvRequest, KvAnswer>,
     /// An index node.
-    pub index: Option<Arc<dyn Port<IndexRequest, IndexAnswer>>>,
+    pub index: Served<IndexRequest, IndexAnswer>,
     /// A data node.
-    pub data: Option<Arc<dyn Port<DataRequest, DataAnswer>>>,
+    pub data: Served<DataRequest, DataAnswer>,
     /// A frontend that leads groups.
-    pub group: Option<Arc<dyn Port<GroupRequest, GroupAnswer>>>,
+    pub group: Served<GroupRequest, GroupAnswer>,
     /// A frontend's replicas.
-    pub raft: Option<Arc<dyn Port<RaftRequest, RaftAnswer>>>,
+    pub raft: Served<RaftRequest, RaftAnswer>,
     /// Any node's administration.
-    pub admin: Option<Arc<dyn Port<AdminRequest, AdminAnswer>>>,
+    pub admin: Served<AdminRequest, AdminAnswer>,
 }
 
 /// The network. Cheap to clone; clones are the same network.
@@ -90,6 +93,11 @@ impl SimNetwork {
     /// Takes everything that `node` serves off the network.
     pub fn withdraw(&self, node: &str) {
         self.0.state.lock().hosts.retain(|_, host| &*host.node != node);
+    }
+
+    /// The quality of every link that has none of its own.
+    pub fn links(&self) -> Link {
+        self.0.state.lock().links.everywhere
     }
 
     /// Sets the quality of every link that has none of its own.
@@ -190,7 +198,7 @@ impl Network for NetworkOf {
 struct Form<Q, A> {
     port: &'static str,
     name: fn(&Q) -> &'static str,
-    pick: fn(&Services) -> Option<Arc<dyn Port<Q, A>>>,
+    pick: fn(&Services) -> Served<Q, A>,
 }
 
 impl<Q, A> Clone for Form<Q, A> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use lamina_env::clock::SimClock;
-use lamina_env::disk::memory::MemDisk;
+use lamina_env::disk::memory::{Faults, MemDisk};
 use lamina_env::task::JoinHandle;
 use lamina_env::{Env, TaskGroup, random};
 use parking_lot::Mutex;
@@ -53,15 +53,25 @@ impl SimNode {
         network: SimNetwork,
         boot: impl Fn(Life) -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) -> Arc<SimNode> {
+        let disk = MemDisk::new(random::u64());
+        disk.change_faults(SimNode::usual_times);
         Arc::new(SimNode {
             name: name.to_owned(),
-            disk: MemDisk::new(random::u64()),
+            disk,
             clock: Arc::new(SimClock::starting_at(START_MS)),
             trace,
             network,
             boot: Box::new(boot),
             present: Mutex::new(Present { number: 0, tasks: None }),
         })
+    }
+
+    /// How long a healthy disk takes. A call never comes back before others had their turn, so that crashes and
+    /// other tasks fall between the steps of a story.
+    pub fn usual_times(faults: &mut Faults) {
+        faults.read_ms = Some((0, 1));
+        faults.write_ms = Some((0, 0));
+        faults.sync_ms = Some((0, 4));
     }
 
     /// The name.
@@ -138,3 +148,6 @@ impl SimNode {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,6 +94,11 @@ impl World {
         if let (Some(failure), Some(world)) = (&failure, &present) {
             world.report(failure);
         }
+        if let Some(world) = present {
+            // Destructors may look at the clock, or start tasks.
+            let _entered = runtime.enter();
+            world.end();
+        }
         match (outcome, failure) {
             (Ok(Ok(value)), None) => (value, digest),
             (Err(panic), _) => resume_unwind(panic),
@@ -177,6 +182,14 @@ impl World {
     /// The digest of all events so far.
     pub fn digest(&self) -> Digest {
         self.0.trace.digest()
+    }
+
+    /// Takes the world apart, since what it runs often holds the world itself.
+    fn end(&self) {
+        let nodes = std::mem::take(&mut *self.0.nodes.lock());
+        for node in nodes.values() {
+            node.kill();
+        }
     }
 
     fn report(&self, failure: &str) {

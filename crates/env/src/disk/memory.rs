@@ -7,6 +7,7 @@
 
 mod content;
 mod faults;
+mod file;
 mod names;
 
 use std::collections::BTreeMap;
@@ -15,16 +16,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::{DirEntry, Disk, EntryKind, File, Lock, OpenMode, Space, path};
 use crate::{task, time};
+pub(super) use content::Written;
 use content::{Content, PAGE_BYTES};
 use faults::Doing;
 pub use faults::Faults;
-use names::{FileId, Names, Node};
+pub(super) use file::MemFile;
+use names::Names;
+pub(super) use names::{FileId, Node};
 
 /// A disk in memory. Cheap to clone; clones are the same disk.
 #[derive(Clone)]
@@ -158,18 +162,25 @@ impl MemDisk {
         self.state.lock().counters
     }
 
+    /// Bytes that are taken, and all that fit.
+    pub fn used(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.pages_used * PAGE_BYTES as u64, state.faults.capacity)
+    }
+
     /// The durable bytes of the file that durably has this name: what is there after the worst crash.
     pub fn durable(&self, path: &str) -> Option<Bytes> {
         let state = self.state.lock();
-        match state.names.durable(path)? {
-            Node::File(file) => state.files.get(&file).map(|inode| inode.content.durable()),
+        match state.names.all_durable().get(path)? {
+            Node::File(file) => state.files.get(file).map(|inode| inode.content.durable()),
             Node::Directory => None,
         }
     }
 
     /// The names of all files that are durable, sorted.
     pub fn durable_files(&self) -> Vec<String> {
-        self.state.lock().names.durable_files().map(|(name, _)| name.to_owned()).collect()
+        let durable = self.state.lock().names.all_durable();
+        durable.into_iter().filter(|(_, node)| *node != Node::Directory).map(|(name, _)| name).collect()
     }
 
     /// Flips the bits of `mask` in one stored byte, in memory and on the disk. False: there is no such byte.
@@ -185,6 +196,44 @@ impl MemDisk {
             }
             _ => false,
         }
+    }
+
+    /// Opens a file as [`Disk::open`] does.
+    pub(super) async fn open_file(&self, path: &str, mode: OpenMode) -> io::Result<MemFile> {
+        path::check_name(path)?;
+        if mode == OpenMode::Create {
+            self.change_names(|state| state.create(path).map(drop)).await?;
+        }
+        let mut state = self.lock_state(self.life)?;
+        let file = state.file(path)?;
+        if let Some(inode) = state.files.get_mut(&file) {
+            inode.handles += 1;
+        }
+        let life = state.life;
+        drop(state);
+        let writable = mode != OpenMode::Read;
+        Ok(MemFile { disk: self.clone(), life, file, path: path.to_owned(), writable })
+    }
+
+    /// Every durable name.
+    pub(super) fn durable_names(&self) -> BTreeMap<String, Node> {
+        self.state.lock().names.all_durable()
+    }
+
+    /// The durable bytes of a file, whatever its name.
+    pub(super) fn durable_bytes(&self, file: FileId) -> Bytes {
+        self.state.lock().files.get(&file).map(|inode| inode.content.durable()).unwrap_or_default()
+    }
+
+    /// Makes the names in a directory durable, at once.
+    pub(super) fn sync_names(&self, path: &str) -> io::Result<()> {
+        path::check(path)?;
+        let state = &mut *self.lock_to_change(self.life)?;
+        state.directory(path)?;
+        state.names.sync(path);
+        state.forget_files();
+        state.counters.syncs += 1;
+        Ok(())
     }
 
     fn lock_state(&self, life: Option<u64>) -> io::Result<MutexGuard<'_, State>> {
@@ -292,19 +341,7 @@ impl State {
 #[async_trait]
 impl Disk for MemDisk {
     async fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        path::check_name(path)?;
-        if mode == OpenMode::Create {
-            self.change_names(|state| state.create(path).map(drop)).await?;
-        }
-        let mut state = self.lock_state(self.life)?;
-        let file = state.file(path)?;
-        if let Some(inode) = state.files.get_mut(&file) {
-            inode.handles += 1;
-        }
-        let life = state.life;
-        drop(state);
-        let writable = mode != OpenMode::Read;
-        Ok(Arc::new(MemFile { disk: self.clone(), life, file, path: path.to_owned(), writable }))
+        Ok(Arc::new(self.open_file(path, mode).await?))
     }
 
     async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -410,17 +447,10 @@ impl Disk for MemDisk {
     }
 
     async fn sync_dir(&self, path: &str) -> io::Result<()> {
-        path::check(path)?;
         let after = self.begin(Doing::Syncing).await;
-        {
-            let state = &mut *self.lock_to_change(self.life)?;
-            state.directory(path)?;
-            state.names.sync(path);
-            state.forget_files();
-            state.counters.syncs += 1;
-        }
+        let result = self.sync_names(path);
         end(after).await;
-        Ok(())
+        result
     }
 
     async fn lock(&self, path: &str) -> io::Result<Box<dyn Lock>> {
@@ -461,189 +491,6 @@ impl Drop for MemLock {
         if state.locks.get(&self.path) == Some(&self.number) {
             state.locks.remove(&self.path);
         }
-    }
-}
-
-/// An open file.
-struct MemFile {
-    disk: MemDisk,
-    life: u64,
-    file: FileId,
-    /// The name under which it was opened, for faults and errors.
-    path: String,
-    writable: bool,
-}
-
-impl Drop for MemFile {
-    fn drop(&mut self) {
-        let mut state = self.disk.state.lock();
-        if state.life != self.life {
-            return;
-        }
-        if let Some(inode) = state.files.get_mut(&self.file) {
-            inode.handles -= 1;
-        }
-        state.release(self.file);
-    }
-}
-
-type Held<'a, T> = MappedMutexGuard<'a, T>;
-
-impl MemFile {
-    fn content(&self) -> io::Result<Held<'_, Content>> {
-        let state = self.disk.lock_state(Some(self.life))?;
-        MutexGuard::try_map(state, |state| state.files.get_mut(&self.file).map(|inode| &mut inode.content))
-            .map_err(|_| error(ErrorKind::NotFound, format!("'{}' is gone", self.path)))
-    }
-
-    fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
-        {
-            let state = &mut *self.disk.lock_state(Some(self.life))?;
-            state.counters.reads += 1;
-            if state.faults.read_fails(&self.path, &mut state.rng) {
-                state.counters.faults += 1;
-                return Err(error(ErrorKind::Other, format!("'{}': a read failed (injected)", self.path)));
-            }
-        }
-        Ok(self.content()?.read(offset, length))
-    }
-
-    /// The state and the content, for a change that needs `pages` more, as many of them as there is room for.
-    fn change<T>(&self, change: impl FnOnce(&mut Content, &mut Room<'_>) -> io::Result<T>) -> io::Result<T> {
-        if !self.writable {
-            return Err(error(ErrorKind::PermissionDenied, format!("'{}' is open for reading", self.path)));
-        }
-        let state = &mut *self.disk.lock_to_change(Some(self.life))?;
-        let pages_free = state.pages_free();
-        let Some(inode) = state.files.get_mut(&self.file) else {
-            return Err(error(ErrorKind::NotFound, format!("'{}' is gone", self.path)));
-        };
-        let before = inode.content.allocated();
-        let mut room =
-            Room { pages_free, path: &self.path, faults: &mut state.faults, counters: &mut state.counters };
-        let result = change(&mut inode.content, &mut room);
-        state.pages_used = state.pages_used + inode.content.allocated() - before;
-        result
-    }
-
-    fn write(&self, offset: u64, pieces: &[Bytes]) -> io::Result<()> {
-        self.change(|content, room| {
-            let mut at = offset;
-            if room.faults.write_is_misdirected(room.path) {
-                room.counters.faults += 1;
-                at += PAGE_BYTES as u64;
-            }
-            room.counters.writes += 1;
-            for piece in pieces {
-                // Page by page, so that a full disk leaves a part of the piece written.
-                for part in piece.chunks(PAGE_BYTES) {
-                    room.take(content.missing(at, part.len()))?;
-                    content.write(at, part);
-                    at += part.len() as u64;
-                    room.counters.bytes_written += part.len() as u64;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn sync_now(&self) -> io::Result<()> {
-        let state = &mut *self.disk.lock_to_change(Some(self.life))?;
-        state.counters.syncs += 1;
-        let Some(inode) = state.files.get_mut(&self.file) else {
-            return Err(error(ErrorKind::NotFound, format!("'{}' is gone", self.path)));
-        };
-        if state.faults.sync_fails(&self.path, &mut state.rng) {
-            state.counters.faults += 1;
-            inode.content.fail_sync(&mut state.rng);
-            return Err(error(ErrorKind::Other, format!("'{}': a sync failed (injected)", self.path)));
-        }
-        inode.content.sync();
-        Ok(())
-    }
-}
-
-/// What a change of a file may use of its disk.
-struct Room<'a> {
-    pages_free: u64,
-    path: &'a str,
-    faults: &'a mut Faults,
-    counters: &'a mut Counters,
-}
-
-impl Room<'_> {
-    fn take(&mut self, pages: u64) -> io::Result<()> {
-        match self.pages_free.checked_sub(pages) {
-            Some(left) => {
-                self.pages_free = left;
-                Ok(())
-            }
-            None => {
-                self.counters.faults += 1;
-                Err(error(ErrorKind::StorageFull, format!("'{}': no room left on the disk", self.path)))
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl File for MemFile {
-    async fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes> {
-        let after = self.disk.begin(Doing::Reading).await;
-        let bytes = self.read(offset, length);
-        end(after).await;
-        bytes
-    }
-
-    async fn read_many(&self, spans: &[(u64, usize)]) -> io::Result<Vec<Bytes>> {
-        let after = self.disk.begin(Doing::Reading).await;
-        let bytes = spans.iter().map(|(offset, length)| self.read(*offset, *length)).collect();
-        end(after).await;
-        bytes
-    }
-
-    async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> io::Result<()> {
-        let after = self.disk.begin(Doing::Writing).await;
-        let result = self.write(offset, &pieces);
-        end(after).await;
-        result
-    }
-
-    async fn sync(&self) -> io::Result<()> {
-        let after = self.disk.begin(Doing::Syncing).await;
-        let result = self.sync_now();
-        end(after).await;
-        result
-    }
-
-    async fn write_and_sync(&self, offset: u64, pieces: Vec<Bytes>) -> io::Result<()> {
-        self.write_at(offset, pieces).await?;
-        self.sync().await
-    }
-
-    async fn len(&self) -> io::Result<u64> {
-        Ok(self.content()?.len())
-    }
-
-    async fn set_len(&self, length: u64) -> io::Result<()> {
-        let after = self.disk.begin(Doing::Writing).await;
-        let result = self.change(|content, _| {
-            content.set_len(length);
-            Ok(())
-        });
-        end(after).await;
-        result
-    }
-
-    async fn preallocate(&self, length: u64) -> io::Result<()> {
-        let after = self.disk.begin(Doing::Writing).await;
-        let result = self.change(|content, room| {
-            room.take(content.missing(0, usize::try_from(length).unwrap_or(usize::MAX)))?;
-            content.fill(length);
-            Ok(())
-        });
-        end(after).await;
-        result
     }
 }
 

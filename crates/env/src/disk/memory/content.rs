@@ -39,6 +39,25 @@ pub(super) struct Content {
     allocated: u64,
 }
 
+/// A page as bytes, without a copy.
+struct Shared(Page);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+/// What a sync writes to the disk.
+pub(in crate::disk) struct Written {
+    /// The file was shorter than this for a while: what lay behind is gone.
+    pub(in crate::disk) cut: Option<u64>,
+    /// Stretches of whole pages, by offset; the last may reach beyond the length.
+    pub(in crate::disk) pages: Vec<(u64, Bytes)>,
+    /// The length of the file.
+    pub(in crate::disk) length: u64,
+}
+
 fn zeroes() -> Page {
     Arc::new([0; PAGE_BYTES])
 }
@@ -179,17 +198,21 @@ impl Content {
     }
 
     /// Makes the present bytes durable.
-    pub(super) fn sync(&mut self) {
-        if let Some(cut) = self.cut.take() {
+    pub(super) fn sync(&mut self) -> Written {
+        let cut = self.cut.take();
+        if let Some(cut) = cut {
             self.durable.truncate(cut);
         }
+        let mut pages = Vec::new();
         for (number, versions) in std::mem::take(&mut self.dirty) {
             if let Some(page) = versions.last() {
+                pages.push(((number * PAGE_BYTES) as u64, Bytes::from_owner(Shared(page.clone()))));
                 self.durable.put(number, page.clone());
             }
         }
         self.durable.truncate(self.now.length);
         self.durable.length = self.now.length;
+        Written { cut, pages, length: self.now.length }
     }
 
     /// A sync that failed: any part of the unsynced bytes is durable, the rest never will be, and yet reads go on

@@ -8,16 +8,16 @@ use super::Loss;
 use crate::disk::path;
 
 /// Names a file's bytes, whatever names the file has.
-pub(super) type FileId = u64;
+pub(in crate::disk) type FileId = u64;
 
 /// What a name stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Node {
+pub(in crate::disk) enum Node {
     Directory,
     File(FileId),
 }
 
-type Image = BTreeMap<String, Node>;
+pub(super) type Image = BTreeMap<String, Node>;
 
 /// One step: changes of names that happen together or not at all.
 struct Step {
@@ -63,24 +63,23 @@ impl Names {
         if name.is_empty() { Some(Node::Directory) } else { self.now.get(name).copied() }
     }
 
-    pub(super) fn durable(&self, name: &str) -> Option<Node> {
-        self.durable.get(name).copied()
+    /// What a crash leaves at least: durable names in directories that are durable themselves.
+    pub(super) fn all_durable(&self) -> Image {
+        let mut reachable = Image::new();
+        for (name, node) in &self.durable {
+            let parent = path::parent(name);
+            // Sorted, so a directory comes before what is in it.
+            if parent.is_empty() || reachable.get(parent) == Some(&Node::Directory) {
+                reachable.insert(name.clone(), *node);
+            }
+        }
+        reachable
     }
 
-    /// All files whose names are durable.
-    pub(super) fn durable_files(&self) -> impl Iterator<Item = (&str, FileId)> {
-        self.durable.iter().filter_map(|(name, node)| match node {
-            Node::File(file) => Some((name.as_str(), *file)),
-            Node::Directory => None,
-        })
-    }
-
-    /// All that is directly in a directory, sorted.
+    /// All that is directly in a directory, by the last part of its path.
     pub(super) fn list(&self, directory: &str) -> impl Iterator<Item = (&str, Node)> {
-        self.now.iter().filter_map(move |(name, node)| {
-            (path::parent(name) == directory)
-                .then(|| (name.rsplit_once('/').map_or(name.as_str(), |(_, last)| last), *node))
-        })
+        let inside = self.now.iter().filter(move |(name, _)| path::parent(name) == directory);
+        inside.map(|(name, node)| (name.rsplit_once('/').map_or(name.as_str(), |(_, last)| last), *node))
     }
 
     /// All below a directory, deepest last.
@@ -136,14 +135,7 @@ impl Names {
                 undone.extend(step.names());
             }
         }
-        let mut reachable = Image::new();
-        for (name, node) in &self.durable {
-            let parent = path::parent(name);
-            // Sorted, so a directory comes before what is in it.
-            if parent.is_empty() || reachable.get(parent) == Some(&Node::Directory) {
-                reachable.insert(name.clone(), *node);
-            }
-        }
+        let reachable = self.all_durable();
         self.durable = reachable.clone();
         self.now = reachable;
     }
