@@ -42,8 +42,12 @@ impl DataService {
             }
             DataRequest::Lookup(request) => DataAnswer::Lookup(lookup_tail::lookup(node, &request).await?),
             DataRequest::Seek(request) => DataAnswer::Seek(lookup_tail::seek(node, &request).await?),
-            DataRequest::ReadTail(request) => DataAnswer::ReadTail(read_file::read_tail(node, request).await?),
-            DataRequest::ReadFile(request) => DataAnswer::ReadFile(read_file::read_file(node, request).await?),
+            DataRequest::ReadTail(request) => {
+                DataAnswer::ReadTail(read_file::read_tail(node, request).await?)
+            }
+            DataRequest::ReadFile(request) => {
+                DataAnswer::ReadFile(read_file::read_file(node, request).await?)
+            }
             DataRequest::CopyTable(request) => DataAnswer::CopyTable(copy::copy_table(node, request).await?),
             DataRequest::LinkTable(request) => DataAnswer::LinkTable(link::link_table(node, request).await?),
             DataRequest::DeleteTables(request) => {
@@ -52,7 +56,9 @@ impl DataService {
             DataRequest::DropCopy(request) => DataAnswer::DropCopy(delete::drop_copy(node, request).await?),
             DataRequest::ListTables(request) => DataAnswer::ListTables(list::list_tables(node, &request)),
             DataRequest::Compact(request) => DataAnswer::Compact(compact::compact(node, request)?),
-            DataRequest::JobProgress(request) => DataAnswer::JobProgress(compact::progress(node, request.job)),
+            DataRequest::JobProgress(request) => {
+                DataAnswer::JobProgress(compact::progress(node, request.job))
+            }
             DataRequest::CancelJob(request) => DataAnswer::CancelJob(compact::cancel(node, request.job)),
             DataRequest::DataStat(_) => DataAnswer::DataStat(list::stats(node).await),
         })

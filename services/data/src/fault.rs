@@ -33,3 +33,8 @@ pub(crate) fn conflict(table: TableId) -> Error {
         format!("table {table} is sealed here with other bytes; nothing was overwritten"),
     )
 }
+
+/// A step panicked.
+pub(crate) fn defect(error: &dyn std::error::Error) -> Error {
+    Error::new(Reason::Bug, format!("a step of the data node failed in a way that it never should: {error}"))
+}

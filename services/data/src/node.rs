@@ -107,7 +107,10 @@ impl Node {
         &self,
         step: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        self.tasks.spawn(step).await.unwrap_or_else(|_| Err(fault::stopping()))
+        let ended = self.tasks.spawn(step).await;
+        ended.unwrap_or_else(|error| {
+            Err(if error.is_panic() { fault::defect(&error) } else { fault::stopping() })
+        })
     }
 
     /// Opens a sealed table.
@@ -131,7 +134,9 @@ impl Node {
         let read = Tail::read(open.file.as_ref(), open.sealed.file_bytes, open.table).await;
         match &read {
             Ok(tail) => self.catalogue.set_seal(open.table, open.sealed.generation, tail.seal()),
-            Err(TailError::Damaged(corruption)) => self.note_damage(open.table, open.sealed.generation, corruption),
+            Err(TailError::Damaged(corruption)) => {
+                self.note_damage(open.table, open.sealed.generation, corruption)
+            }
             Err(TailError::Io(error)) => self.note_unreadable(open.table, open.sealed.generation, error),
         }
         read

@@ -39,7 +39,7 @@ impl DataOptions {
     pub fn new(node: NodeId) -> DataOptions {
         DataOptions {
             node,
-            open_files_max: 1024,
+            open_files_max: 256,
             tail_cache_bytes: 64 << 20,
             writes_max: 64,
             write_idle: Duration::from_secs(120),

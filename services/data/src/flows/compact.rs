@@ -32,6 +32,8 @@ use crate::node::Node;
 
 /// Tables whose last bytes are on their way while the next one is merged.
 const FINISHING_MAX: usize = 2;
+/// The longest rest between two turns.
+const REST_MAX: time::Duration = time::Duration::from_millis(20);
 /// Bounds of the size of blocks that a job may ask for.
 const BLOCK_BYTES: std::ops::RangeInclusive<u32> = 512..=(1 << 20);
 
@@ -98,7 +100,8 @@ pub(crate) fn cancel(node: &Node, job: JobId) -> JobState {
 }
 
 fn check(request: &Compact) -> Result<()> {
-    let invalid = |why: &str| Err(Error::new(Reason::FieldInvalid, format!("the job cannot be carried out: {why}")));
+    let invalid =
+        |why: &str| Err(Error::new(Reason::FieldInvalid, format!("the job cannot be carried out: {why}")));
     if request.inputs.iter().all(Vec::is_empty) {
         return invalid("it has no inputs");
     }
@@ -106,7 +109,10 @@ fn check(request: &Compact) -> Result<()> {
         return invalid("the size of blocks or tables is out of bounds");
     }
     let quorum = request.build.write_quorum as usize;
-    if quorum == 0 || request.outputs.is_empty() || request.outputs.iter().any(|output| output.targets.len() < quorum) {
+    if quorum == 0
+        || request.outputs.is_empty()
+        || request.outputs.iter().any(|output| output.targets.len() < quorum)
+    {
         return invalid("an output has fewer targets than the write quorum, or there are no outputs");
     }
     Ok(())
@@ -115,7 +121,8 @@ fn check(request: &Compact) -> Result<()> {
 /// The worker of one job.
 async fn carry_out(node: Arc<Node>, request: Compact, mut ticket: Ticket) {
     let request = Arc::new(request);
-    let work: BoxFuture<'static, _> = Box::pin(work_on(node.clone(), request.clone(), ticket.progress.clone()));
+    let work: BoxFuture<'static, _> =
+        Box::pin(work_on(node.clone(), request.clone(), ticket.progress.clone()));
     let outcome = tokio::select! {
         biased;
         () = ticket.stopped() => None,
@@ -174,27 +181,29 @@ async fn repair(node: &Arc<Node>, request: &Compact, damaged: &[TableId]) {
 }
 
 /// Opens the inputs, merges them, and answers when every output is sealed at its write quorum.
-async fn merge(
-    node: &Arc<Node>,
-    request: &Compact,
-    inputs: &mut Inputs,
-    progress: &Progress,
-) -> Written {
+async fn merge(node: &Arc<Node>, request: &Compact, inputs: &mut Inputs, progress: &Progress) -> Written {
     inputs.open(node, request).await?;
     let (runs, input_bytes) = inputs.runs(request);
     progress.input_bytes.store(input_bytes, Ordering::Relaxed);
-    let mut outputs = Outputs { node, request, writer: None, finishing: VecDeque::new(), written: Vec::new() };
+    let mut outputs =
+        Outputs { node, request, writer: None, finishing: VecDeque::new(), written: Vec::new() };
     let mut work = Work::new(request, runs);
     let mut fed: Vec<Fed> = Vec::new();
     loop {
         let given = std::mem::take(&mut fed);
+        let (reads, began) = (node.metrics.blocks_read.get(), time::now());
         let step = task::compute(move || {
             let turn = work.turn(given);
             (work, turn)
         });
-        let (back, turn) = step.await.map_err(|error| JobError::Failed(format!("the merge ended: {error}")))?;
+        let (back, turn) =
+            step.await.map_err(|error| JobError::Failed(format!("the merge ended: {error}")))?;
         work = back;
         let turn = turn?;
+        if node.metrics.blocks_read.get() != reads {
+            // Others read here: a job rests as long as it works, so that they find a processor free.
+            time::sleep(began.elapsed().min(REST_MAX)).await;
+        }
         outputs.write(turn.table, turn.data).await?;
         match turn.next {
             Next::Need(blocks) => {
@@ -231,7 +240,8 @@ impl Outputs<'_> {
     fn writer(&mut self, table: usize) -> Result<&mut Writer, JobError> {
         if self.writer.is_none() {
             let output = self.request.outputs.get(table);
-            let output = output.ok_or_else(|| JobError::Failed("there are too few names for outputs".to_owned()))?;
+            let output =
+                output.ok_or_else(|| JobError::Failed("there are too few names for outputs".to_owned()))?;
             self.writer = Some(Writer::begin(self.node, output, self.request.build.write_quorum as usize));
         }
         self.writer.as_mut().ok_or_else(|| JobError::Failed("an output has no writer".to_owned()))
@@ -251,7 +261,8 @@ impl Outputs<'_> {
 
     async fn await_one(&mut self) -> Result<(), JobError> {
         if let Some(finishing) = self.finishing.pop_front() {
-            let written = finishing.await.map_err(|error| JobError::Failed(format!("an output's writer: {error}")))?;
+            let written =
+                finishing.await.map_err(|error| JobError::Failed(format!("an output's writer: {error}")))?;
             self.written.push(written?);
         }
         Ok(())

@@ -46,7 +46,9 @@ async fn copy(node: &Node, request: &CopyTable) -> Result<TableSealed> {
             }
         }
     }
-    let none = || Error::new(Reason::FieldInvalid, format!("no other node is named that has table {}", request.table));
+    let none = || {
+        Error::new(Reason::FieldInvalid, format!("no other node is named that has table {}", request.table))
+    };
     Err(worst.unwrap_or_else(none))
 }
 
@@ -69,12 +71,13 @@ fn is_ours(error: &Error) -> bool {
     matches!(error.reason(), Reason::DiskFull | Reason::TableConflict)
 }
 
-/// What the caller should hear of several failures: damage before silence, silence before absence.
+/// What the caller should hear of several failures: as long as some source was silent, nobody says that the bytes
+/// are lost; as long as some copy is damaged, nobody says that there is none.
 fn worse(a: Option<Error>, b: Error) -> Error {
     let rank = |error: &Error| match error.kind() {
-        Kind::DataLoss => 2,
         Kind::NotFound => 0,
-        _ => 1,
+        Kind::DataLoss => 1,
+        _ => 2,
     };
     match a {
         Some(a) if rank(&a) >= rank(&b) => a,
@@ -84,11 +87,13 @@ fn worse(a: Option<Error>, b: Error) -> Error {
 
 async fn copy_from(node: &Node, request: &CopyTable, source: &CopySource) -> Result<CopyStamp> {
     let table = request.table;
-    let incoming = node.store.begin().await.map_err(|error| fault::disk(&format!("copy table {table}"), &error))?;
+    let incoming =
+        node.store.begin().await.map_err(|error| fault::disk(&format!("copy table {table}"), &error))?;
     let result = receive(node, request, source, &incoming).await;
     match result {
         Ok(tail) => {
-            let stamp = seal::seal(node, &incoming, table, request.stamp, tail.seal(), request.replace).await?;
+            let stamp =
+                seal::seal(node, &incoming, table, request.stamp, tail.seal(), request.replace).await?;
             node.metrics.copies.inc();
             Ok(stamp)
         }
@@ -114,7 +119,11 @@ async fn receive(node: &Node, request: &CopyTable, source: &CopySource, incoming
     for block in damaged {
         mend(node, request, source, incoming, &tail.part, block).await?;
     }
-    incoming.file.sync().await.map_err(|error| fault::disk(&format!("sync the copy of table {table}"), &error))?;
+    incoming
+        .file
+        .sync()
+        .await
+        .map_err(|error| fault::disk(&format!("sync the copy of table {table}"), &error))?;
     Ok(tail)
 }
 
@@ -130,8 +139,9 @@ async fn fetch(node: &Node, table: TableId, source: &CopySource, incoming: &Inco
     at = keep(node, table, incoming, at, file_bytes, first).await?;
     let offsets = std::iter::successors(Some(at), |at| at.checked_add(u64::from(PIECE_BYTES)));
     let offsets: Vec<u64> = offsets.take_while(|at| *at < file_bytes).collect();
-    let mut pieces =
-        stream::iter(offsets).map(|at| read_piece(node, table, source, at, PIECE_BYTES)).buffered(PIECES_AHEAD);
+    let mut pieces = stream::iter(offsets)
+        .map(|at| read_piece(node, table, source, at, PIECE_BYTES))
+        .buffered(PIECES_AHEAD);
     while let Some(piece) = pieces.next().await {
         at = keep(node, table, incoming, at, file_bytes, piece?).await?;
     }
@@ -158,7 +168,13 @@ async fn keep(
     Ok(at + wanted)
 }
 
-async fn read_piece(node: &Node, table: TableId, source: &CopySource, offset: u64, length: u32) -> Result<FileRead> {
+async fn read_piece(
+    node: &Node,
+    table: TableId,
+    source: &CopySource,
+    offset: u64,
+    length: u32,
+) -> Result<FileRead> {
     let peer = node.peers.data(&source.address);
     peer.call(node.peers.context(source.node), ReadFile { table, offset, length }).await
 }
@@ -175,7 +191,9 @@ async fn mend(
     let table = request.table;
     let mut silent = None;
     let mut intact: Option<Bytes> = None;
-    for other in request.from.iter().filter(|other| other.node != used.node && other.node != node.options.node) {
+    for other in
+        request.from.iter().filter(|other| other.node != used.node && other.node != node.options.node)
+    {
         match read_piece(node, table, other, block.offset, block.length).await {
             Ok(piece) if Block::verify(&piece.bytes, part.origin(), block.block).is_ok() => {
                 intact = Some(piece.bytes);
@@ -190,7 +208,12 @@ async fn mend(
         intact = own_block(node, table, part, block).await;
     }
     let Some(bytes) = intact else {
-        let lost = || Error::new(Reason::DataLoss, format!("block {} of table {table} is intact on no copy", block.block));
+        let lost = || {
+            Error::new(
+                Reason::DataLoss,
+                format!("block {} of table {table} is intact on no copy", block.block),
+            )
+        };
         return Err(silent.unwrap_or_else(lost));
     };
     let written = incoming.file.write_at(block.offset, vec![bytes]).await;

@@ -52,7 +52,8 @@ async fn drop_one(node: &Node, request: DropCopy) -> Result<TablesDeleted> {
     let _lock = node.locks.lock(table).await;
     let Some(here) = node.catalogue.get(table) else { return Ok(TablesDeleted { deleted: 0 }) };
     if here.stamp > up_to {
-        let why = format!("the copy of table {table} has stamp {}, which is above {up_to}: it stays", here.stamp);
+        let why =
+            format!("the copy of table {table} has stamp {}, which is above {up_to}: it stays", here.stamp);
         return Err(Error::new(Reason::StampTooHigh, why).with("stamp", here.stamp));
     }
     remove(node, table).await?;

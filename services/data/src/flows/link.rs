@@ -49,7 +49,11 @@ async fn link(node: &Node, request: LinkTable) -> Result<TableSealed> {
     Ok(TableSealed { stamp })
 }
 
-fn condition(node: &Node, table: lamina_types::TableId, before: Sealed) -> crate::heart::catalogue::Condition {
+fn condition(
+    node: &Node,
+    table: lamina_types::TableId,
+    before: Sealed,
+) -> crate::heart::catalogue::Condition {
     node.catalogue.get(table).unwrap_or(before).condition
 }
 

@@ -22,7 +22,11 @@ pub(crate) async fn lookup(node: &Node, request: &Lookup) -> Result<LookedUp> {
     let mut used: BTreeSet<u32> = BTreeSet::new();
     for key in &request.keys {
         if request.candidates.get(key.candidates as usize).is_none() {
-            let why = format!("a key names list {} of {} candidate lists", key.candidates, request.candidates.len());
+            let why = format!(
+                "a key names list {} of {} candidate lists",
+                key.candidates,
+                request.candidates.len()
+            );
             return Err(Error::new(Reason::FieldInvalid, why));
         }
         used.insert(key.candidates);
@@ -45,7 +49,10 @@ pub(crate) async fn lookup(node: &Node, request: &Lookup) -> Result<LookedUp> {
 /// Runs of blocks.
 pub(crate) async fn seek(node: &Node, request: &Seek) -> Result<Sought> {
     let tails = load(node, request.seeks.iter().map(|seek| seek.table).collect()).await;
-    let runs = request.seeks.iter().map(|seek| tails.get(&seek.table).map_or(SoughtRun::Missing, |tail| run(tail, seek)));
+    let runs = request
+        .seeks
+        .iter()
+        .map(|seek| tails.get(&seek.table).map_or(SoughtRun::Missing, |tail| run(tail, seek)));
     Ok(Sought { runs: runs.collect() })
 }
 

@@ -30,14 +30,16 @@ pub(crate) async fn read_tail(node: &Node, request: ReadTail) -> Result<TailRead
     let table = request.table;
     let open = node.open_table(table).await.map_err(|error| error.into_error(table))?;
     let tail = node.read_tail(&open).await.map_err(|error| match error {
-        TailError::Damaged(corruption) => {
-            Error::new(Reason::DataLoss, format!("the tail of this copy is damaged, try another: {corruption}"))
-        }
+        TailError::Damaged(corruption) => Error::new(
+            Reason::DataLoss,
+            format!("the tail of this copy is damaged, try another: {corruption}"),
+        ),
         TailError::Io(error) => fault::disk(&format!("read the tail of table {table}"), &error),
     })?;
     let index_part = tail.part.bytes().clone();
     if index_part.len() > MESSAGE_BYTES_MAX {
-        let why = format!("the index part of table {table} has {} bytes; read it with ReadFile", index_part.len());
+        let why =
+            format!("the index part of table {table} has {} bytes; read it with ReadFile", index_part.len());
         return Err(Error::new(Reason::MessageTooLarge, why));
     }
     Ok(TailRead { index_part })

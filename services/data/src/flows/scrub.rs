@@ -63,7 +63,11 @@ pub(crate) async fn scrub_table(node: &Arc<Node>, table: TableId) {
         for handle in damaged {
             sound = false;
             let what = "the scrubber found a checksum that does not match";
-            node.note_damage(table, open.sealed.generation, &Corruption::in_block(what, tail.part.origin(), handle.block));
+            node.note_damage(
+                table,
+                open.sealed.generation,
+                &Corruption::in_block(what, tail.part.origin(), handle.block),
+            );
         }
     }
     if sound {

@@ -34,7 +34,10 @@ async fn take_piece(node: &Node, request: WriteTable) -> Result<TableWritten> {
     let end = request.offset.checked_add(request.bytes.len() as u64);
     let end = end.filter(|end| *end <= node.options.table_bytes_max).ok_or_else(|| {
         let max = node.options.table_bytes_max;
-        Error::new(Reason::FieldInvalid, format!("table {table} is longer than the {max} bytes that a node takes"))
+        Error::new(
+            Reason::FieldInvalid,
+            format!("table {table} is longer than the {max} bytes that a node takes"),
+        )
     })?;
     if let Some(written) = known_already(node, &request).await? {
         return Ok(written);
@@ -78,7 +81,9 @@ async fn take_piece(node: &Node, request: WriteTable) -> Result<TableWritten> {
 
 /// The last piece again, or the last piece of a table that came here in another way: nothing has to be received.
 async fn known_already(node: &Node, request: &WriteTable) -> Result<Option<TableWritten>> {
-    let (Some(wanted), Some(here)) = (request.seal, node.catalogue.get(request.table)) else { return Ok(None) };
+    let (Some(wanted), Some(here)) = (request.seal, node.catalogue.get(request.table)) else {
+        return Ok(None);
+    };
     let known = node.seal_of(request.table, here).await;
     if known.is_none() || !seal::is_sound(node, request.table) {
         return Ok(None);
@@ -146,7 +151,9 @@ async fn seal_received(
 
 /// Whether what was received is what the sender meant, down to every block.
 async fn check(incoming: &Incoming, table: TableId, wanted: Seal, received: u64) -> Result<()> {
-    let refuse = |why: String| Err(Error::new(Reason::ChecksumMismatch, format!("table {table} is not sealed: {why}")));
+    let refuse = |why: String| {
+        Err(Error::new(Reason::ChecksumMismatch, format!("table {table} is not sealed: {why}")))
+    };
     if wanted.file_bytes != received {
         return refuse(format!("{received} bytes came, {} were announced", wanted.file_bytes));
     }
@@ -168,6 +175,7 @@ async fn check(incoming: &Incoming, table: TableId, wanted: Seal, received: u64)
 }
 
 fn out_of_order(table: TableId, received: u64) -> Error {
-    let why = format!("a piece of table {table} does not begin where the one before ended, at byte {received}");
+    let why =
+        format!("a piece of table {table} does not begin where the one before ended, at byte {received}");
     Error::new(Reason::StateRefused, why).with("received", received)
 }

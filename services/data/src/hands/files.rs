@@ -52,15 +52,26 @@ impl OpenFiles {
         let mut options = OptionsBuilder::new();
         options.shards(1).weight_capacity(files as u64).estimated_items_capacity(files);
         OpenFiles(match options.build() {
-            Ok(options) => Cache::with_options(options, UnitWeighter, FixedState::default(), DefaultLifecycle::default()),
-            Err(_) => {
-                Cache::with(files, files as u64, UnitWeighter, FixedState::default(), DefaultLifecycle::default())
+            Ok(options) => {
+                Cache::with_options(options, UnitWeighter, FixedState::default(), DefaultLifecycle::default())
             }
+            Err(_) => Cache::with(
+                files,
+                files as u64,
+                UnitWeighter,
+                FixedState::default(),
+                DefaultLifecycle::default(),
+            ),
         })
     }
 
     /// Opens a table that the catalogue knows.
-    pub async fn open(&self, store: &Store, catalogue: &Catalogue, table: TableId) -> Result<OpenTable, OpenError> {
+    pub async fn open(
+        &self,
+        store: &Store,
+        catalogue: &Catalogue,
+        table: TableId,
+    ) -> Result<OpenTable, OpenError> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for _ in 0..ATTEMPTS {
             let sealed = catalogue.get(table).ok_or(OpenError::NotHere)?;

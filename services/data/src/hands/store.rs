@@ -67,7 +67,8 @@ impl Store {
         let mut found = Vec::new();
         for entry in disk.list(&store.tables).await? {
             let group = u32::from_str_radix(&entry.name, 16).ok().map(GroupId);
-            match group.filter(|group| entry.kind == EntryKind::Directory && entry.name == group_name(*group)) {
+            match group.filter(|group| entry.kind == EntryKind::Directory && entry.name == group_name(*group))
+            {
                 Some(group) => store.open_group(group, &mut found).await?,
                 None => stray(&store.tables, &entry),
             }
@@ -238,7 +239,15 @@ mod tests {
         let table = TableId { group: GroupId(1), reign: Reign(0xab), n: 16 };
         let stamp = CopyStamp { reign: Reign(0xac), n: 2 };
         assert_eq!(parse_name(&file("1-ab-10@ac-2")), Some(Found { table, stamp, file_bytes: 9 }));
-        for stray in ["1-AB-10@ac-2", "01-ab-10@ac-2", "1-ab-10", "1-ab@ac-2", "1-ab-10@ac", "1-ab-10@ac-2~", "+1-ab-10@ac-2"] {
+        for stray in [
+            "1-AB-10@ac-2",
+            "01-ab-10@ac-2",
+            "1-ab-10",
+            "1-ab@ac-2",
+            "1-ab-10@ac",
+            "1-ab-10@ac-2~",
+            "+1-ab-10@ac-2",
+        ] {
             assert_eq!(parse_name(&file(stray)), None, "{stray}");
         }
         assert_eq!(parse_name(&DirEntry { kind: EntryKind::Directory, ..file("1-ab-10@ac-2") }), None);

@@ -34,7 +34,8 @@ impl Tail {
     /// Reads and checks the tail of a file of `file_bytes`, known as `table`.
     pub async fn read(file: &dyn File, file_bytes: u64, table: TableId) -> Result<Tail, TailError> {
         let footer = read_footer(file, file_bytes).await?;
-        let length = usize::try_from(footer.index.length).map_err(|_| Corruption::new("the index part is too long"))?;
+        let length = usize::try_from(footer.index.length)
+            .map_err(|_| Corruption::new("the index part is too long"))?;
         let bytes = file.read_at(footer.index.offset, length).await?;
         let part = footer.open_index(bytes)?.renamed(table);
         check_blocks(&footer, &part)?;
@@ -54,10 +55,14 @@ pub(crate) fn seal(footer: &Footer) -> Seal {
 
 /// Reads and checks the footer of a file of `file_bytes`.
 pub(crate) async fn read_footer(file: &dyn File, file_bytes: u64) -> Result<Footer, TailError> {
-    let at = file_bytes.checked_sub(FOOTER_BYTES as u64).ok_or(Corruption::new("the file is shorter than a footer"))?;
+    let at = file_bytes
+        .checked_sub(FOOTER_BYTES as u64)
+        .ok_or(Corruption::new("the file is shorter than a footer"))?;
     let footer = Footer::parse(&file.read_at(at, FOOTER_BYTES).await?)?;
     if footer.file_bytes != file_bytes {
-        return Err(Corruption::in_table("the file has another length than its footer says", footer.origin).into());
+        return Err(
+            Corruption::in_table("the file has another length than its footer says", footer.origin).into()
+        );
     }
     Ok(footer)
 }
@@ -67,7 +72,10 @@ fn check_blocks(footer: &Footer, part: &IndexPart) -> Result<(), Corruption> {
     let (mut at, mut number) = (0u64, 0u32);
     for info in part.infos() {
         if info.handle.offset != at || info.handle.block != number {
-            return Err(Corruption::in_table("the blocks of the index part do not follow each other", footer.origin));
+            return Err(Corruption::in_table(
+                "the blocks of the index part do not follow each other",
+                footer.origin,
+            ));
         }
         at = at.saturating_add(u64::from(info.handle.length));
         number = number.saturating_add(1);
@@ -98,7 +106,9 @@ impl Tails {
         options.shards(1).weight_capacity(bytes).estimated_items_capacity(256);
         let options = options.build();
         Tails(match options {
-            Ok(options) => Cache::with_options(options, Weigh, FixedState::default(), DefaultLifecycle::default()),
+            Ok(options) => {
+                Cache::with_options(options, Weigh, FixedState::default(), DefaultLifecycle::default())
+            }
             Err(_) => Cache::with(256, bytes, Weigh, FixedState::default(), DefaultLifecycle::default()),
         })
     }

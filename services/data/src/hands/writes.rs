@@ -35,7 +35,13 @@ struct Entry {
 
 impl Writes {
     /// The write of `key`; makes one if `make` and fewer than `limit` are open. `None`: there is none.
-    pub fn get(&self, key: WriteKey, make: bool, limit: usize, now: Instant) -> Result<Option<OpenWrite>, TooMany> {
+    pub fn get(
+        &self,
+        key: WriteKey,
+        make: bool,
+        limit: usize,
+        now: Instant,
+    ) -> Result<Option<OpenWrite>, TooMany> {
         let mut writes = self.0.lock();
         if let Some(entry) = writes.get_mut(&key) {
             entry.used = now;

@@ -109,7 +109,8 @@ impl Catalogue {
     /// Answers whether this is news.
     pub fn set_condition(&self, table: TableId, generation: u64, condition: Condition) -> bool {
         let mut inner = self.0.lock();
-        let Some(sealed) = inner.tables.get_mut(&table).filter(|sealed| sealed.generation == generation) else {
+        let Some(sealed) = inner.tables.get_mut(&table).filter(|sealed| sealed.generation == generation)
+        else {
             return false;
         };
         if sealed.condition == Condition::Damaged || sealed.condition == condition {
@@ -208,7 +209,11 @@ mod tests {
         }
         assert_eq!(seen, (0..7).map(|n| id(2, n)).collect::<Vec<_>>());
         assert_eq!(catalogue.list(GroupId(2), Some(id(3, 0)), 3), (Vec::new(), false));
-        assert_eq!(catalogue.list(GroupId(2), Some(id(1, 6)), 9).0.len(), 7, "a mark of an earlier group is before all");
+        assert_eq!(
+            catalogue.list(GroupId(2), Some(id(1, 6)), 9).0.len(),
+            7,
+            "a mark of an earlier group is before all"
+        );
     }
 
     #[test]
@@ -219,7 +224,10 @@ mod tests {
         assert!(!catalogue.set_condition(id(1, 1), old.generation, Condition::Verified));
         assert_eq!(catalogue.totals().damaged, 1);
         let new = catalogue.put(id(1, 1), stamp(2), SEAL, Condition::Verified);
-        assert!(!catalogue.set_condition(id(1, 1), old.generation, Condition::Damaged), "a late finding about old bytes");
+        assert!(
+            !catalogue.set_condition(id(1, 1), old.generation, Condition::Damaged),
+            "a late finding about old bytes"
+        );
         assert_eq!(catalogue.get(id(1, 1)), Some(new));
         assert_eq!(catalogue.totals(), Totals { tables: 1, file_bytes: 100, damaged: 0 });
         catalogue.remove(id(1, 1));

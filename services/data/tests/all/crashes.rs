@@ -32,7 +32,9 @@ async fn run(node: &Arc<DataService>, files: &[File; 3], promises: &mut Promises
     promises.remove(&b.id);
     ask(node, DeleteTables { tables: vec![b.id] }).await.ok()?;
     promises.insert(b.id, None);
-    ask(node, CopyTable { table: c.id, stamp: stamp(7), from: vec![source(2)], replace: false }).await.ok()?;
+    ask(node, CopyTable { table: c.id, stamp: stamp(7), from: vec![source(2)], replace: false })
+        .await
+        .ok()?;
     promises.insert(c.id, Some(stamp(7)));
     promises.remove(&c.id);
     ask(node, DropCopy { table: c.id, up_to: stamp(7) }).await.ok()?;
@@ -83,7 +85,8 @@ async fn crash_at(last_step: u64, loss: Loss, done: &mut bool) {
         let copy = seen.iter().find(|copy| copy.table == table);
         match promise {
             Some(stamp) => {
-                let copy = copy.unwrap_or_else(|| panic!("step {last_step}, {loss:?}: table {table} is lost"));
+                let copy =
+                    copy.unwrap_or_else(|| panic!("step {last_step}, {loss:?}: table {table} is lost"));
                 assert!(copy.stamp >= stamp, "step {last_step}, {loss:?}: the stamp of {table} fell");
             }
             None => assert_eq!(copy, None, "step {last_step}, {loss:?}: table {table} is back"),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use lamina_data::{DataOptions, DataService};
 use lamina_env::clock::SimClock;
 use lamina_env::disk::memory::MemDisk;
-use lamina_env::{Env, random, time};
+use lamina_env::{Disk, Env, random, time};
 use lamina_peers::data::{CopySource, CopyTarget, DataAnswer, DataRequest};
 use lamina_peers::{
     AdminPeer, DataPeer, GroupPeer, IndexPeer, KvPeer, Network, Operation, Peer, Port, RaftPeer,
@@ -18,7 +18,8 @@ use parking_lot::Mutex;
 /// Runs a story in a paused, seeded world: timers pass when everybody waits.
 pub fn story(seed: u64, run: impl Future<Output = ()>) {
     random::seed_this_thread(seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(run);
     random::unseed_this_thread();
 }
@@ -63,10 +64,19 @@ impl Lan {
         disk: &MemDisk,
         change: impl FnOnce(&mut DataOptions),
     ) -> Arc<DataService> {
+        self.start_on(n, Arc::new(disk.mount()), change).await
+    }
+
+    pub async fn start_on(
+        self: &Arc<Lan>,
+        n: u128,
+        disk: Arc<dyn Disk>,
+        change: impl FnOnce(&mut DataOptions),
+    ) -> Arc<DataService> {
         let mut options = DataOptions::new(id(n));
         options.scrub_bytes_per_second = 0;
         change(&mut options);
-        let env = Env { clock: Arc::new(SimClock::starting_at(1)), disk: Arc::new(disk.mount()) };
+        let env = Env { clock: Arc::new(SimClock::starting_at(1)), disk };
         let network: Arc<dyn Network> = Arc::new(Wires(self.clone()));
         let service = DataService::start(env, "store", network, options).await.unwrap();
         self.services.lock().insert(address(n), Arc::downgrade(&service));
@@ -76,7 +86,11 @@ impl Lan {
     /// Calls to node `n` fail from now on, or work again.
     pub fn set_down(&self, n: u128, down: bool) {
         let mut all = self.down.lock();
-        if down { all.insert(address(n)) } else { all.remove(&address(n)) };
+        if down {
+            all.insert(address(n))
+        } else {
+            all.remove(&address(n))
+        };
     }
 
     /// How often a request went over the network.

@@ -70,7 +70,10 @@ fn no_flipped_bit_of_a_table_gets_past_the_seal() {
             assert_eq!(error.reason(), Reason::ChecksumMismatch, "byte {at}: {error}");
         }
         let short = file.bytes.slice(..file.bytes.len() - 1);
-        assert_eq!(store_bytes(&node, &file, short, stamp(1)).await.unwrap_err().reason(), Reason::ChecksumMismatch);
+        assert_eq!(
+            store_bytes(&node, &file, short, stamp(1)).await.unwrap_err().reason(),
+            Reason::ChecksumMismatch
+        );
         assert!(listed(&node).await.is_empty());
         assert_eq!(incoming(&disk).await, 0);
         assert!(store(&node, &file, stamp(1)).await.unwrap().sealed);
@@ -223,7 +226,11 @@ fn a_drop_deletes_no_copy_of_a_higher_stamp_however_late_it_comes() {
         assert_eq!(ask(&node, drop_up_to(4)).await.unwrap_err().reason(), Reason::StampTooHigh);
         disk.crash();
         let node = lan.start(1, &disk).await;
-        assert_eq!(ask(&node, drop_up_to(5)).await.unwrap_err().reason(), Reason::StampTooHigh, "after a crash, too");
+        assert_eq!(
+            ask(&node, drop_up_to(5)).await.unwrap_err().reason(),
+            Reason::StampTooHigh,
+            "after a crash, too"
+        );
         assert_eq!(ask(&node, drop_up_to(6)).await.unwrap().deleted, 1);
         assert_eq!(ask(&node, drop_up_to(6)).await.unwrap().deleted, 0);
         assert_eq!(read_file(&node, file.id).await.unwrap_err().reason(), Reason::TableNotFound);
@@ -245,7 +252,11 @@ fn a_linked_table_outlives_its_first_name_and_keeps_its_origin() {
         assert_eq!(ask(&node, link(5)).await.unwrap(), TableSealed { stamp: stamp(5) });
         assert_eq!(ask(&node, link(4)).await.unwrap(), TableSealed { stamp: stamp(5) }, "repeated");
         ask(&node, DeleteTables { tables: vec![file.id] }).await.unwrap();
-        assert_eq!(ask(&node, link(6)).await.unwrap(), TableSealed { stamp: stamp(6) }, "repeated when the old is gone");
+        assert_eq!(
+            ask(&node, link(6)).await.unwrap(),
+            TableSealed { stamp: stamp(6) },
+            "repeated when the old is gone"
+        );
         disk.crash();
         let node = lan.start(1, &disk).await;
         assert_eq!(entries(&node, new).await, file.entries);

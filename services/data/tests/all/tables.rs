@@ -40,7 +40,8 @@ pub struct File {
 
 /// Builds a table of these entries, which are in order.
 pub fn build(id: TableId, entries: Vec<Entry>, block_bytes: usize) -> File {
-    let mut builder = TableBuilder::new(TableSpec { block_bytes, codec: Codec::Lz4, ..TableSpec::new(id, TABLET) });
+    let mut builder =
+        TableBuilder::new(TableSpec { block_bytes, codec: Codec::Lz4, ..TableSpec::new(id, TABLET) });
     let mut bytes = Vec::new();
     for entry in &entries {
         builder.add(entry).unwrap();

@@ -211,7 +211,8 @@ async fn fetch_from(
         let read = match read {
             Ok(read) if read.blocks.len() == batch.len() => read.blocks,
             Ok(_) => {
-                refusals.silent = Some(format!("node {} answered other blocks than were asked for", copy.node));
+                refusals.silent =
+                    Some(format!("node {} answered other blocks than were asked for", copy.node));
                 left.extend_from_slice(batch);
                 continue;
             }
@@ -223,7 +224,9 @@ async fn fetch_from(
         };
         for (handle, read) in batch.iter().zip(read) {
             let refused = match read {
-                BlockRead::Stored(stored) => intact.take(handle, stored).err().map(|corruption| corruption.to_string()),
+                BlockRead::Stored(stored) => {
+                    intact.take(handle, stored).err().map(|corruption| corruption.to_string())
+                }
                 BlockRead::TableNotFound => {
                     left.push(*handle);
                     continue;
@@ -277,7 +280,9 @@ impl Refusals {
         match (self.silent, self.damaged) {
             (Some(why), _) => JobError::Failed(format!("a copy of input {table} cannot be read now: {why}")),
             (None, Some(why)) => JobError::Damaged { table, why },
-            (None, None) => JobError::Failed(format!("input {table} is on none of the nodes that are named for it")),
+            (None, None) => {
+                JobError::Failed(format!("input {table} is on none of the nodes that are named for it"))
+            }
         }
     }
 }

@@ -83,7 +83,9 @@ impl Writer {
         if copies.0.len() < quorum {
             let why = copies.1.map_or_else(|| "no target answered".to_owned(), |error| error.to_string());
             let sealed = copies.0.len();
-            return Err(JobError::Failed(format!("output {table} is sealed on {sealed} of {quorum} nodes: {why}")));
+            return Err(JobError::Failed(format!(
+                "output {table} is sealed on {sealed} of {quorum} nodes: {why}"
+            )));
         }
         let (file_bytes, footer_crc) = (seal.file_bytes, seal.footer_crc);
         Ok(WrittenTable { table, copies: copies.0, index_part: built.index_part, file_bytes, footer_crc })
@@ -140,7 +142,10 @@ impl Writer {
             return Ok(());
         }
         let why = self.why().await;
-        Err(JobError::Failed(format!("output {} cannot be written to {} nodes: {why}", self.table, self.quorum)))
+        Err(JobError::Failed(format!(
+            "output {} cannot be written to {} nodes: {why}",
+            self.table, self.quorum
+        )))
     }
 
     /// What the first lane that ended has to say.
@@ -171,8 +176,13 @@ async fn carry(
     mut pieces: mpsc::Receiver<Piece>,
 ) -> Result<(NodeId, CopyStamp)> {
     while let Some(piece) = pieces.recv().await {
-        let request =
-            WriteTable { table, stamp: target.stamp, offset: piece.offset, bytes: piece.bytes, seal: piece.seal };
+        let request = WriteTable {
+            table,
+            stamp: target.stamp,
+            offset: piece.offset,
+            bytes: piece.bytes,
+            seal: piece.seal,
+        };
         let written = give(&node, &target, request).await?;
         if written.sealed {
             return Ok((target.node, target.stamp));
