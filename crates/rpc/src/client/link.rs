@@ -11,7 +11,6 @@ use std::task::{Context, Poll, Waker};
 
 use lamina_env::random;
 use lamina_env::time::{self, Duration, Instant};
-use lamina_proto::convert::Twin;
 use lamina_proto::stream::{ClientFrame, Origin, Wire, context_into_wire};
 use lamina_proto::{PROTOCOL, status, types};
 use lamina_types::limits::{DEADLINE_MS_MAX, MESSAGE_BYTES_MAX};
@@ -428,7 +427,7 @@ impl<W: Wire> State<W> {
     }
 
     /// Takes operations of one origin from the queue; the origin, if the server was told another.
-    fn take_ops(&mut self, now: Instant) -> (Vec<W::Op>, Option<lamina_proto::types::Origin>) {
+    fn take_ops(&mut self, now: Instant) -> (Vec<W::Op>, Option<Origin>) {
         let mut ops = Vec::new();
         let mut origin = None;
         let mut bytes = 0;
@@ -453,7 +452,7 @@ impl<W: Wire> State<W> {
             W::set_deadline_ms(&mut queued.op, u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1));
             if queued.origin != self.stream.origin {
                 self.stream.origin = queued.origin;
-                origin = Some(queued.origin.into_wire());
+                origin = Some(queued.origin);
             }
             bytes += queued.bytes;
             self.queue_bytes = self.queue_bytes.saturating_sub(queued.bytes);

@@ -105,6 +105,7 @@ impl<A> Slots<A> {
     }
 
     /// How many are open.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }

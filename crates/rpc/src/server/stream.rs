@@ -244,6 +244,9 @@ impl<W: Wire> Served<W> {
     }
 }
 
+/// Nothing in it is ever pinned in place.
+impl<W: Wire> Unpin for Served<W> {}
+
 impl<W: Wire> Stream for Served<W> {
     type Item = Result<W::ServerMessage, Status>;
 
