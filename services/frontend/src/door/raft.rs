@@ -45,9 +45,14 @@ impl Residents {
         self.data.write().insert((host.group, host.replica.id()), host);
     }
 
-    /// A replica was closed.
-    pub fn remove(&self, group: GroupId, replica: ReplicaId) {
-        self.data.write().remove(&(group, replica));
+    /// Whether a replica runs here.
+    pub fn has(&self, group: GroupId, replica: ReplicaId) -> bool {
+        self.data.read().contains_key(&(group, replica))
+    }
+
+    /// A replica is closed.
+    pub fn remove(&self, group: GroupId, replica: ReplicaId) -> Option<Arc<DataHost>> {
+        self.data.write().remove(&(group, replica))
     }
 
     fn find(&self, group: GroupId, replica: ReplicaId) -> Option<Arc<DataHost>> {
