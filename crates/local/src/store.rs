@@ -429,8 +429,13 @@ impl Supervisor {
                     record.cluster
                 )));
             }
-            if known.is_empty() && !members.is_empty() {
-                self.order(&record, &members).await?;
+            let ordered = self.order(&record, &members).await?;
+            if !ordered && known.is_empty() && !members.is_empty() {
+                return Err(UpError::Refused(
+                    "bootstrap.json names frontends whose volumes are not in the directory any more \
+                     (VolumesLost): put the volumes back, or begin a new store in an empty directory"
+                        .into(),
+                ));
             }
             return Ok(record.cluster);
         }
@@ -464,27 +469,21 @@ impl Supervisor {
         Ok(members)
     }
 
+    /// Gives the record to the first members that have no store yet; whether there were any.
     async fn order(
         &self,
         record: &Bootstrap,
         members: &[(FirstMember, Option<ClusterId>)],
-    ) -> Result<(), UpError> {
-        let listed = members.iter().filter(|(member, _)| record.members.iter().any(|it| it.node == member.node));
+    ) -> Result<bool, UpError> {
+        let is_listed = |member: &FirstMember| record.members.iter().any(|listed| listed.node == member.node);
         let mut ordered = false;
-        for (member, _) in listed {
+        for (member, _) in members.iter().filter(|(member, cluster)| cluster.is_none() && is_listed(member)) {
             let peer = self.network.admin(&member.address);
             let order = peer.call(RequestContext::new(random::u128(), 10_000), record.clone());
             order.await.map_err(|error| UpError::Refused(error.to_string()))?;
             ordered = true;
         }
-        if ordered {
-            return Ok(());
-        }
-        Err(UpError::Refused(
-            "bootstrap.json names frontends whose volumes are not in the directory any more (VolumesLost): \
-             put the volumes back, or begin a new store in an empty directory"
-                .into(),
-        ))
+        Ok(ordered)
     }
 }
 
