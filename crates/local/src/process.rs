@@ -128,10 +128,18 @@ async fn run(
 
 async fn open_door(listen: &str, readiness: Arc<IdentityDoor>) -> Result<HttpDoor, UpError> {
     let ready = move || {
-        if readiness.is_ready() { Ok(()) } else { Err("the node has not loaded and registered yet".to_owned()) }
+        if readiness.is_ready() {
+            Ok(())
+        } else {
+            Err("the node has not loaded and registered yet".to_owned())
+        }
     };
-    let options =
-        HttpOptions { listen: listen.to_owned(), metrics: Metrics::new(), ready: Arc::new(ready), page: None };
+    let options = HttpOptions {
+        listen: listen.to_owned(),
+        metrics: Metrics::new(),
+        ready: Arc::new(ready),
+        page: None,
+    };
     let doing = "opening the port for status and metrics".to_owned();
     HttpDoor::open(options).await.map_err(|error| UpError::Io { doing, error })
 }

@@ -55,7 +55,8 @@ impl Processes {
         let record = directory.record().await.map_err(io("reading the bootstrap record"))?;
         let is_new = record.is_none();
         let settings = record.as_ref().map_or(options.settings.clone(), |record| record.settings.clone());
-        let seeds: Vec<String> = (0..settings.frontends).map(|at| address(&options, Role::Frontend, at)).collect();
+        let seeds: Vec<String> =
+            (0..settings.frontends).map(|at| address(&options, Role::Frontend, at)).collect();
         let (end, ended) = mpsc::channel(16);
         let mut endpoints = Endpoints { clients: seeds.clone(), ..Endpoints::default() };
         let roles = [
@@ -168,7 +169,9 @@ impl Processes {
             let peer = network.admin(address);
             match peer.call(RequestContext::new(random::u128(), 1_000), Identify {}).await {
                 Ok(identity) => return Ok(identity),
-                Err(error) if time::now() >= deadline => return Err(UpError::NotReady { why: error.to_string() }),
+                Err(error) if time::now() >= deadline => {
+                    return Err(UpError::NotReady { why: error.to_string() });
+                }
                 Err(_) => {}
             }
             if let Ok(error) = self.ended.try_recv() {

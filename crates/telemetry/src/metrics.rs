@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_name_says_its_service_what_it_measures_and_its_unit() {
-        for good in ["lamina_data_blocks_read_total", "lamina_index_memory_bytes", "lamina_rpc_call_seconds"] {
+        for good in ["lamina_data_blocks_read_total", "lamina_index_memory_bytes", "lamina_rpc_call_seconds"]
+        {
             assert_eq!(check_name(good), Ok(()), "{good}");
         }
         let refused = |name: &str| check_name(name).unwrap_err();

@@ -19,7 +19,8 @@ fn field(name: &str) -> Option<String> {
 
 #[test]
 fn an_absent_form_is_never_taken_for_a_default() {
-    let operation = WriteOperation::from_wire(kv::WriteOperation { key: Bytes::from_static(b"a"), action: None });
+    let operation =
+        WriteOperation::from_wire(kv::WriteOperation { key: Bytes::from_static(b"a"), action: None });
     assert_eq!(refused(operation), (Reason::OpMissing, field("action")));
     let condition = Condition::from_wire(kv::Condition { key: Bytes::from_static(b"a"), expected: None });
     assert_eq!(refused(condition), (Reason::OpMissing, field("expected")));

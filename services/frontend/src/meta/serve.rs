@@ -7,8 +7,8 @@ use lamina_group::meta::guard::{can_stop, down_data_nodes, down_with, release_vo
 use lamina_group::meta::{Change, MetaState, Outcome, Refusal};
 use lamina_node::Links;
 use lamina_peers::admin::{
-    CanStop, EndGrant, GrantEnded, Heartbeat, HeartbeatSeen, NodeRegistered, NodeStateSet, NodeZoneSet, RegisterNode,
-    ReleaseVolume, SetNodeState, SetNodeZone, StopGranted, VolumeReleased,
+    CanStop, EndGrant, GrantEnded, Heartbeat, HeartbeatSeen, NodeRegistered, NodeStateSet, NodeZoneSet,
+    RegisterNode, ReleaseVolume, SetNodeState, SetNodeZone, StopGranted, VolumeReleased,
 };
 use lamina_peers::view::NodeState;
 use lamina_types::{Epoch, Error, GroupId, Level, Reason, Result};
@@ -17,7 +17,11 @@ use crate::meta::host::{MetaHost, MetaReign};
 use crate::meta::lead::answers;
 
 /// Registers a start.
-pub async fn register(host: &MetaHost, request: RegisterNode, cluster: lamina_types::ClusterId) -> Result<NodeRegistered> {
+pub async fn register(
+    host: &MetaHost,
+    request: RegisterNode,
+    cluster: lamina_types::ClusterId,
+) -> Result<NodeRegistered> {
     let reign = host.reigning()?;
     let node = request.node;
     let change = Change::Register(Registration::new(cluster, request, Level::HIGHEST));
