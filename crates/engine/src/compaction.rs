@@ -208,7 +208,8 @@ fn pick_stack(stats: &TreeStats<'_>, policy: &Policy, fit: &Fit<'_>, due: &Due) 
 fn pick_garbage(stats: &TreeStats<'_>, policy: &Policy, fit: &Fit<'_>) -> Option<Task> {
     for (newest, run) in stats.tree.runs().iter().enumerate() {
         for view in run.views() {
-            let Some(why) = stats.tables.get(&view.table).and_then(|record| garbage(record, stats.floor, policy))
+            let Some(why) =
+                stats.tables.get(&view.table).and_then(|record| garbage(record, stats.floor, policy))
             else {
                 continue;
             };
@@ -241,11 +242,13 @@ fn pick_garbage(stats: &TreeStats<'_>, policy: &Policy, fit: &Fit<'_>) -> Option
 
 fn garbage(record: &TableRecord, floor: Version, policy: &Policy) -> Option<Why> {
     let tombstones = record.tombstones.saturating_mul(100);
-    let heavy = record.tombstones > 0 && tombstones >= record.entries.saturating_mul(policy.tombstone_percent);
+    let heavy =
+        record.tombstones > 0 && tombstones >= record.entries.saturating_mul(policy.tombstone_percent);
     if heavy && record.highest <= floor {
         return Some(Why::Tombstones);
     }
-    let expired = record.oldest_expiry_ms.is_some_and(|ms| ms.saturating_add(policy.expired_ms) <= floor.ms());
+    let expired =
+        record.oldest_expiry_ms.is_some_and(|ms| ms.saturating_add(policy.expired_ms) <= floor.ms());
     // Between the version of an entry and the floor: what is above the floor has to stay.
     (expired && record.lowest <= floor).then_some(Why::Expired)
 }

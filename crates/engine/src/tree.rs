@@ -78,7 +78,13 @@ pub struct TableRecord {
 
 impl TableRecord {
     /// The record of a table that has just been built, without copies yet.
-    pub fn new(properties: &Properties, file_bytes: u64, index_bytes: u64, footer_crc: u32, index_crc: u32) -> Self {
+    pub fn new(
+        properties: &Properties,
+        file_bytes: u64,
+        index_bytes: u64,
+        footer_crc: u32,
+        index_crc: u32,
+    ) -> Self {
         TableRecord {
             origin: properties.origin,
             file_bytes,
@@ -155,10 +161,10 @@ impl Run {
         if range.is_empty() {
             return &[];
         }
-        let first = self.views.partition_point(|view| view.range.end.as_ref().is_some_and(|end| *end <= range.start));
-        let behind = self
-            .views
-            .partition_point(|view| range.end.as_ref().is_none_or(|end| view.range.start < *end));
+        let first =
+            self.views.partition_point(|view| view.range.end.as_ref().is_some_and(|end| *end <= range.start));
+        let behind =
+            self.views.partition_point(|view| range.end.as_ref().is_none_or(|end| view.range.start < *end));
         self.views.get(first..behind).unwrap_or(&[])
     }
 
@@ -296,9 +302,12 @@ impl Tree {
             check_order(&views)?;
             runs.push(views);
         }
-        let ends_before = |a: &Run, b: &KeyRange| a.hull().is_none_or(|a| a.end.is_some_and(|end| end <= b.start));
+        let ends_before =
+            |a: &Run, b: &KeyRange| a.hull().is_none_or(|a| a.end.is_some_and(|end| end <= b.start));
         for run in right.runs.iter().filter_map(Run::hull) {
-            if let Some(view) = left.runs.iter().find(|left| !ends_before(left, &run)).and_then(|run| run.views.last()) {
+            if let Some(view) =
+                left.runs.iter().find(|left| !ends_before(left, &run)).and_then(|run| run.views.last())
+            {
                 return Err(Refused::Disorder { table: view.table });
             }
         }

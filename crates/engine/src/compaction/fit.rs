@@ -35,13 +35,18 @@ pub(super) struct Fit<'a> {
 
 impl<'a> Fit<'a> {
     pub(super) fn new(stats: &'a TreeStats<'a>, policy: &'a Policy) -> Fit<'a> {
-        let busy = stats.running.iter().filter_map(|task| Some((at_work(stats, task)?, task.bottom))).collect();
+        let busy =
+            stats.running.iter().filter_map(|task| Some((at_work(stats, task)?, task.bottom))).collect();
         Fit { stats, policy, busy }
     }
 
     /// Bytes of the files of these views.
     pub(super) fn bytes(&self, views: &[TableView]) -> u64 {
-        views.iter().filter_map(|view| self.stats.tables.get(&view.table)).map(|record| record.file_bytes).sum()
+        views
+            .iter()
+            .filter_map(|view| self.stats.tables.get(&view.table))
+            .map(|record| record.file_bytes)
+            .sum()
     }
 
     /// The job around `wish.at`, as wide as the bound allows.
@@ -134,12 +139,14 @@ impl<'a> Fit<'a> {
         let clipped = |run: &Run| -> Vec<TableView> {
             run.overlapping(span).iter().filter_map(|view| view.clip(span)).collect()
         };
-        let runs: Vec<Vec<TableView>> = taking.iter().map(clipped).filter(|views| !views.is_empty()).collect();
+        let runs: Vec<Vec<TableView>> =
+            taking.iter().map(clipped).filter(|views| !views.is_empty()).collect();
         let inputs: Vec<TableView> = runs.iter().flatten().cloned().collect();
         // The runs at the edges of the wish may have nothing in the span.
         let rectangle = self.stats.tree.rectangle(&inputs).ok()?;
         let received = taking.last().map(|run| run.overlapping(span)).unwrap_or_default();
-        let levels = received.iter().filter_map(|view| self.stats.tables.get(&view.table)).map(|record| record.level);
+        let levels =
+            received.iter().filter_map(|view| self.stats.tables.get(&view.table)).map(|record| record.level);
         let bottom = self.stats.tree.below(&rectangle).is_none();
         let arrives_below =
             |other: &Rectangle| other.newest > rectangle.oldest && other.span.overlaps(&rectangle.span);

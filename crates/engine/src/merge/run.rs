@@ -227,7 +227,9 @@ impl Open {
     /// Queues the handles that lie behind those seen before: an answer that begins at a key repeats its blocks.
     fn push(&mut self, handles: &[BlockHandle], reverse: bool) {
         for handle in handles {
-            let new = self.last_block.is_none_or(|last| if reverse { handle.block < last } else { handle.block > last });
+            let new = self
+                .last_block
+                .is_none_or(|last| if reverse { handle.block < last } else { handle.block > last });
             if new {
                 self.last_block = Some(handle.block);
                 self.queue.push_back((*handle, None));
@@ -238,11 +240,15 @@ impl Open {
     /// The handles from where the walk stands to the end of the view.
     fn request(&self, reverse: bool) -> HandleRequest {
         let mut range = self.view.range.clone();
-        if self.last_block.is_some() && let Some(bound) = &self.bound {
+        if self.last_block.is_some()
+            && let Some(bound) = &self.bound
+        {
             // The bound's own key is asked for again: its versions may go on in the next block.
             if reverse {
                 let behind: Vec<u8> = bound.iter().copied().chain([0]).collect();
-                range = range.intersect(&KeyRange::new(range.start.clone(), Some(behind.into()))).unwrap_or(range);
+                range = range
+                    .intersect(&KeyRange::new(range.start.clone(), Some(behind.into())))
+                    .unwrap_or(range);
             } else {
                 range.start = bound.clone();
             }
@@ -271,7 +277,11 @@ impl Open {
     /// The block is used up; its last key is the bound of what follows.
     fn leave_block(&mut self, reverse: bool) {
         if let Some(mut cursor) = self.cursor.take() {
-            if reverse { cursor.seek_first() } else { cursor.seek_last() }
+            if reverse {
+                cursor.seek_first()
+            } else {
+                cursor.seek_last()
+            }
             if let Some(entry) = cursor.entry().filter(|entry| self.view.range.contains(entry.key)) {
                 self.bound = Some(Bytes::copy_from_slice(entry.key));
             }

@@ -120,7 +120,8 @@ impl Sources {
             return;
         }
         let others = self.order.get(1..).unwrap_or_default();
-        let passed = others.iter().take_while(|other| self.compare(first, **other) == Ordering::Greater).count();
+        let passed =
+            others.iter().take_while(|other| self.compare(first, **other) == Ordering::Greater).count();
         if passed > 0
             && let Some(moved) = self.order.get_mut(..=passed)
         {

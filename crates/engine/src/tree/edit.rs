@@ -177,7 +177,8 @@ impl Tree {
             return Err(Refused::EmptyRange { table });
         }
         let holds = |run: &Run| {
-            run.at(&input.range.start).is_some_and(|view| view.table == table && view.range.covers(&input.range))
+            run.at(&input.range.start)
+                .is_some_and(|view| view.table == table && view.range.covers(&input.range))
         };
         self.runs.iter().position(holds).ok_or(Refused::InputGone { table })
     }
