@@ -3,7 +3,7 @@
 //! **Lazy leveling** (Dostoevsky, doi 10.1145/3183713.3196927): the oldest view over a key is its *bottom*, the
 //! others are stacked on it by level. A flush has level 0. When [`Policy::stack`] views of one level lie over the
 //! same keys, they are merged, once, into views of the next level; if what lies directly under them is the bottom
-//! and not larger than [`Policy::bottom_ratio`] times them, it joins in. So an entry is written about once per level
+//! and not larger than [`Policy::bottom_ratio`] times them (less for level 0), it joins in. So an entry is written about once per level
 //! and a few times at the bottom, and a key has at most `stack` runs per level over it.
 //!
 //! All is judged *per key*, over the stack of views at a place, never by whole runs: a merge of a large level is cut
@@ -48,6 +48,8 @@ pub struct Policy {
     pub stack: usize,
     /// A bottom that is at most this many times larger than what lies on it takes part.
     pub bottom_ratio: u64,
+    /// The same for a stack of level 0, whose slot has to be free again soon.
+    pub flush_bottom_ratio: u64,
     /// Runs over one key at which writes wait.
     pub runs_max: usize,
     /// Jobs of level 0 at a time.
@@ -67,6 +69,7 @@ impl Default for Policy {
             job_bytes_max: 2 << 30,
             stack: 6,
             bottom_ratio: 8,
+            flush_bottom_ratio: 2,
             runs_max: 20,
             flush_slots: 1,
             deep_slots: 2,
@@ -148,7 +151,7 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    /// The pressure on a tree.
+    /// The pressure on a tree. Walks through all views: asked once per change of the tree, not once per write.
     pub fn of(tree: &Tree, policy: &Policy) -> Pressure {
         Pressure { runs: tree.runs_over_max(), runs_max: policy.runs_max.max(1) }
     }
@@ -195,10 +198,14 @@ fn pick_stack(stats: &TreeStats<'_>, policy: &Policy, fit: &Fit<'_>, due: &Due) 
         depth,
         level: due.level.saturating_add(1),
     };
+    let ratio = match due.lane() {
+        Lane::Flushed => policy.flush_bottom_ratio,
+        Lane::Deep => policy.bottom_ratio,
+    };
     let with_bottom = due.bottom.filter(|bottom| {
         let run = stats.tree.runs().get(*bottom);
         let under = run.map_or(0, |run| fit.bytes(run.overlapping(&due.width)));
-        under <= due.bytes.saturating_mul(policy.bottom_ratio)
+        under <= due.bytes.saturating_mul(ratio)
     });
     let with_bottom = with_bottom.and_then(|bottom| fit.task(&Wish { oldest: bottom, ..wish.clone() }));
     with_bottom.or_else(|| fit.task(&wish))

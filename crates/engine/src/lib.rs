@@ -15,6 +15,7 @@
 //! | [`merge`] | many sorted sources as one; what survives a flush or a compaction |
 //! | [`scan`] | what a reader at one version sees, forward and reverse |
 //! | [`compaction`] | which tables are merged next |
+//! | [`wal`] | the write-ahead log as bytes: records, batches, segments, the end of a log |
 pub mod block;
 pub mod compaction;
 pub mod corruption;
@@ -24,6 +25,8 @@ pub mod filter;
 pub mod index_part;
 pub mod memtable;
 pub mod merge;
+#[cfg(test)]
+mod model;
 pub mod properties;
 #[cfg(test)]
 mod samples;
@@ -31,6 +34,7 @@ pub mod scan;
 pub mod table;
 pub mod tree;
 mod varint;
+pub mod wal;
 
 pub use block::codec::Codec;
 pub use block::cursor::BlockCursor;

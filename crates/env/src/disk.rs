@@ -2,6 +2,13 @@
 //! of a file until its directory is synced.
 //!
 //! Paths are relative to the volume, with `/` between parts; none begins with `/` or holds `..`.
+//!
+//! | form | what it is |
+//! |---|---|
+//! | [`memory::MemDisk`] | memory, with crashes and faults: the disk of the simulator |
+
+pub mod memory;
+mod path;
 
 use std::io;
 use std::sync::Arc;

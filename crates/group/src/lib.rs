@@ -2,6 +2,8 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`data`] | a data group: keys, memtables, lists of tables |
 //! | [`meta`] | group 0: the cluster, its nodes, groups and index shards |
 
+pub mod data;
 pub mod meta;

@@ -296,6 +296,8 @@ pub struct TableBuild {
     pub write_quorum: u32,
     /// The table goes into the last run, where most keys are: the filter may be the smallest.
     pub last_run: bool,
+    /// What outputs note as their level, by which later compactions are picked.
+    pub level: u8,
 }
 
 /// The codec of data blocks.

@@ -107,10 +107,16 @@ fn nearly_full(data: &DataSite) -> bool {
 }
 
 /// A distance that is never NaN, so that it has a total order.
-#[derive(PartialEq, PartialOrd)]
+#[derive(PartialEq)]
 struct Distance(f64);
 
 impl Eq for Distance {}
+
+impl PartialOrd for Distance {
+    fn partial_cmp(&self, other: &Distance) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Ord for Distance {
     fn cmp(&self, other: &Distance) -> std::cmp::Ordering {

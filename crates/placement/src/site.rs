@@ -21,10 +21,7 @@ pub(crate) struct Zones<'a> {
 
 impl<'a> Zones<'a> {
     pub(crate) fn new(sites: impl Iterator<Item = &'a Site>) -> Zones<'a> {
-        Zones {
-            zones: sites.map(|site| (site.node, site.zone.as_str())).collect(),
-            chosen: BTreeMap::new(),
-        }
+        Zones { zones: sites.map(|site| (site.node, site.zone.as_str())).collect(), chosen: BTreeMap::new() }
     }
 
     /// Counts a chosen node; one that is no site (any more) counts nowhere.

@@ -76,7 +76,12 @@ mod tests {
     use super::*;
 
     fn load(index: u64, mib: u64, cores: f64) -> TabletLoad {
-        TabletLoad { tablet: TabletId { group: GroupId(1), index }, bytes: mib << 20, cores, splittable: true }
+        TabletLoad {
+            tablet: TabletId { group: GroupId(1), index },
+            bytes: mib << 20,
+            cores,
+            splittable: true,
+        }
     }
 
     fn split(frontends: u32, tablets: &[TabletLoad]) -> Option<u64> {

@@ -136,7 +136,7 @@ impl Sources {
         let Some(near) = first.and_then(RunSource::range) else { return Vec::new() };
         let reached = |bound: Option<&[u8]>| match (bound, self.reverse) {
             (Some(bound), false) => near.end.as_ref().is_none_or(|end| bound < end.as_ref()),
-            (Some(bound), true) => bound > near.start.as_ref(),
+            (Some(bound), true) => bound >= near.start.as_ref(),
             (None, _) => true,
         };
         let mut needs = Vec::new();

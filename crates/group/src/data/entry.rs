@@ -154,7 +154,8 @@ impl Entry {
             _ => 256,
         });
         out.extend_from_slice(&[tag]);
-        self.encode_payload(&mut out).map_err(|error| EntryError::Malformed { tag, why: error.to_string() })?;
+        self.encode_payload(&mut out)
+            .map_err(|error| EntryError::Malformed { tag, why: error.to_string() })?;
         if out.len() > limits::ENTRY_BYTES_MAX {
             return Err(EntryError::TooLarge { bytes: out.len() });
         }

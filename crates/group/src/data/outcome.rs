@@ -144,10 +144,13 @@ impl WriteOutcome {
     pub fn into_result(self) -> Result<Version> {
         let (reason, message) = match self {
             WriteOutcome::Written { version } | WriteOutcome::Remembered { version } => return Ok(version),
-            WriteOutcome::NotOwner => (Reason::NotOwner, "the group does not have the key; ask for the map again"),
-            WriteOutcome::BatchSpansGroups => {
-                (Reason::BatchSpansGroups, "the keys of the batch lie in more than one group; split the batch")
+            WriteOutcome::NotOwner => {
+                (Reason::NotOwner, "the group does not have the key; ask for the map again")
             }
+            WriteOutcome::BatchSpansGroups => (
+                Reason::BatchSpansGroups,
+                "the keys of the batch lie in more than one group; split the batch",
+            ),
             WriteOutcome::Retry => {
                 (Reason::StateMoved, "the state moved on while the conditions were read; repeat the write")
             }
@@ -166,9 +169,10 @@ impl WriteOutcome {
                 Reason::ClientTokenExpired,
                 "the client token is older than what the tablet remembers; read, then write with a new token",
             ),
-            WriteOutcome::ClockAhead => {
-                (Reason::ClockAhead, "the client token's base lies ahead of the group's clock; make a new token")
-            }
+            WriteOutcome::ClockAhead => (
+                Reason::ClockAhead,
+                "the client token's base lies ahead of the group's clock; make a new token",
+            ),
             WriteOutcome::AlreadyAnswered => {
                 (Reason::AlreadyAnswered, "the client said that it has the answer to this request already")
             }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lamina_engine::tree::{TableRecord, Tree};
 use lamina_engine::Memtable;
+use lamina_engine::tree::{TableRecord, Tree};
 use lamina_types::{
     Epoch, GroupId, KeyRange, Level, LogIndex, NodeId, Reign, ShardId, SnapshotId, TableId, TabletId, Version,
 };

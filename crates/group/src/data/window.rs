@@ -34,7 +34,12 @@ pub(super) struct Token {
 
 impl Window {
     /// Whether a write with this id may take effect at `version`: `None`; else what it is answered.
-    pub(super) fn check(&self, id: &RequestId, version: Version, config: &GroupConfig) -> Option<WriteOutcome> {
+    pub(super) fn check(
+        &self,
+        id: &RequestId,
+        version: Version,
+        config: &GroupConfig,
+    ) -> Option<WriteOutcome> {
         let base = id.token.base;
         if base < self.floor {
             return Some(WriteOutcome::TokenExpired);

@@ -46,10 +46,12 @@ impl DataGroup {
         }
         let Some(first) = write.operations.first() else { return Ok(WriteOutcome::Empty) };
         let Some(home) = tablet_of(&self.tablets, &first.key) else { return Ok(WriteOutcome::NotOwner) };
-        let window = self.windows.get_mut(&home.id).ok_or_else(|| {
-            StopReason::Contradiction(format!("tablet {} has no dedupe window", home.id))
-        })?;
-        if let Some(answer) = write.request_id.as_ref().and_then(|id| window.check(id, version, &self.config)) {
+        let window = self
+            .windows
+            .get_mut(&home.id)
+            .ok_or_else(|| StopReason::Contradiction(format!("tablet {} has no dedupe window", home.id)))?;
+        if let Some(answer) = write.request_id.as_ref().and_then(|id| window.check(id, version, &self.config))
+        {
             return Ok(answer);
         }
         let keys = write.operations.iter().map(|operation| &operation.key);
@@ -94,7 +96,9 @@ fn check_conditions(
     version: Version,
 ) -> Option<WriteOutcome> {
     for (nth, condition) in (0..).zip(&write.conditions) {
-        let tablet = tablet_of(tablets, &condition.key)?;
+        let Some(tablet) = tablet_of(tablets, &condition.key) else {
+            return Some(WriteOutcome::BatchSpansGroups);
+        };
         let current = match current(tablet, condition, write.read_at, version) {
             Current::Known(current) => current,
             Current::Undecided => return Some(WriteOutcome::Retry),

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lamina_peers::view::{NodeState, Settings};
 use lamina_placement::replicas::{self, Host};
 use lamina_placement::{Site, shards};
-use lamina_peers::view::{NodeState, Settings};
 use lamina_types::{GroupId, KeyRange, NodeId, ReplicaId, Role, ShardId};
 
 use super::entry::{Change, GrantEnd, ShardReplacement};
@@ -82,7 +82,9 @@ fn create_groups(state: &MetaState, settings: &Settings, out: &mut Vec<Change>) 
     let mut hosts = hosts(state, settings);
     for group in (exist..=settings.groups).map(GroupId) {
         let bytes = settings.memtable_bytes;
-        let Some(members) = replicas::first_members(settings.frontend_replication, bytes, &hosts) else { break };
+        let Some(members) = replicas::first_members(settings.frontend_replication, bytes, &hosts) else {
+            break;
+        };
         let chosen = |host: &&mut Host| members.contains(&host.site.node);
         hosts.iter_mut().filter(chosen).for_each(|host| host.take(bytes));
         let range = (group == GroupId(1)).then(KeyRange::all);

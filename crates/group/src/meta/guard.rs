@@ -92,7 +92,9 @@ pub fn release_volume(
         reasons.push(format!("node {node} is {is}; only the volume of a dead node is released"));
     }
     match record.role {
-        Role::Index => reasons.push("index nodes keep their identity; there is no volume to release".to_owned()),
+        Role::Index => {
+            reasons.push("index nodes keep their identity; there is no volume to release".to_owned())
+        }
         Role::Frontend => {
             majorities(state, &BTreeSet::from([node]), answers, |_| true, &mut reasons);
         }
@@ -135,7 +137,9 @@ pub fn can_forget(
     match record.state {
         NodeState::Removed => return Ok(()),
         NodeState::Dead | NodeState::Drained => {}
-        is => reasons.push(format!("node {node} is {}; only a dead or drained one is forgotten", is.as_str())),
+        is => {
+            reasons.push(format!("node {node} is {}; only a dead or drained one is forgotten", is.as_str()))
+        }
     }
     if state.grant().is_some_and(|grant| grant.node == node) {
         reasons.push(format!("a grant to stop node {node} is out"));
@@ -163,9 +167,11 @@ pub fn can_forget(
 /// Frontends that vote in every group that has a replica on them, and are caught up there: their grants may end.
 pub fn caught_up_frontends(state: &MetaState, answers: &Answers) -> BTreeSet<NodeId> {
     let caught_up = |node: NodeId| {
-        state.groups().iter().filter(|(_, group)| group.staying().any(|(_, at)| at == node)).all(|(id, _)| {
-            answers.get(id).is_some_and(|stats| stats.caught_up.contains(&node))
-        })
+        state
+            .groups()
+            .iter()
+            .filter(|(_, group)| group.staying().any(|(_, at)| at == node))
+            .all(|(id, _)| answers.get(id).is_some_and(|stats| stats.caught_up.contains(&node)))
     };
     state.usable(Role::Frontend).map(|(node, _)| node).filter(|node| caught_up(*node)).collect()
 }
@@ -178,7 +184,13 @@ fn frontend_reasons(
     answers: &Answers,
     reasons: &mut Vec<String>,
 ) {
-    majorities(state, down, answers, |group| state.groups().get(&group).is_some_and(|g| g.names(node)), reasons);
+    majorities(
+        state,
+        down,
+        answers,
+        |group| state.groups().get(&group).is_some_and(|g| g.names(node)),
+        reasons,
+    );
 }
 
 fn majorities(

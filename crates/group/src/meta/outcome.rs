@@ -1,7 +1,9 @@
 //! What an entry brought, for its proposer.
 
 use lamina_peers::view::NodeState;
-use lamina_types::{ClusterId, Epoch, Error, GroupId, Incarnation, NodeId, Reason, Reign, ReplicaId, ShardId};
+use lamina_types::{
+    ClusterId, Epoch, Error, GroupId, Incarnation, NodeId, Reason, Reign, ReplicaId, ShardId,
+};
 
 /// What an entry brought.
 #[derive(Clone, PartialEq, Eq, Debug)]

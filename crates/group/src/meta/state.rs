@@ -73,7 +73,7 @@ pub struct NodeRecord {
 }
 
 /// One group.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct GroupRecord {
     /// The replicas of the first members, who alone initialise the group.
     pub initial: Vec<ReplicaId>,
@@ -317,7 +317,8 @@ impl GroupRecord {
 
 impl ShardRecord {
     fn view(&self, shard: ShardId) -> ShardView {
-        let one = |replica: &ShardReplicaRecord| ShardReplica { node: replica.node, complete: replica.complete };
+        let one =
+            |replica: &ShardReplicaRecord| ShardReplica { node: replica.node, complete: replica.complete };
         ShardView { shard, replicas: self.replicas.iter().map(one).collect() }
     }
 

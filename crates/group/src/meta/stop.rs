@@ -24,7 +24,9 @@ pub enum MetaStop {
         why: String,
     },
     /// The level was raised above what this program supports.
-    #[error("the store was raised to level {to}, this program supports {highest}: run a newer version of Lamina")]
+    #[error(
+        "the store was raised to level {to}, this program supports {highest}: run a newer version of Lamina"
+    )]
     Level {
         /// The store's level.
         to: u16,

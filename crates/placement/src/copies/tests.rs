@@ -38,7 +38,8 @@ fn tables_of_one_tablet_lie_together_and_tablets_spread() {
 
 #[test]
 fn a_node_with_more_room_gets_more() {
-    let sites: Vec<DataSite> = (1..=6).map(|node| data(node, "z", if node == 1 { 800 } else { 200 })).collect();
+    let sites: Vec<DataSite> =
+        (1..=6).map(|node| data(node, "z", if node == 1 { 800 } else { 200 })).collect();
     let firsts = (0..600).filter(|index| choose(tablet(*index), 1, &sites) == [NodeId(1)]).count();
     assert!((200..=340).contains(&firsts), "{firsts} of 600, expected 4/9");
 }

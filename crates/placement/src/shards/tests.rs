@@ -50,7 +50,11 @@ fn a_lost_node_is_replaced_and_nothing_else_moves() {
     assert_eq!(steps.len(), map.iter().filter(|list| list.contains(&NodeId(2))).count());
     assert!(steps.iter().all(|step| step.out == NodeId(2)));
     let newcomer = steps.iter().filter(|step| step.into == NodeId(4)).count();
-    assert!(newcomer * 10 >= steps.len() * 9, "the empty node takes nearly all: {newcomer} of {}", steps.len());
+    assert!(
+        newcomer * 10 >= steps.len() * 9,
+        "the empty node takes nearly all: {newcomer} of {}",
+        steps.len()
+    );
 }
 
 #[test]

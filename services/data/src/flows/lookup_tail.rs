@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use lamina_engine::filter::key_hash;
 use lamina_peers::index::{Candidate, LookedUp, Lookup, Seek, SeekRange, Sought, SoughtRun};
-use lamina_types::{Error, Reason, Result, TableId, Version};
+use lamina_types::{Error, Reason, Result, TableId};
 
 use crate::hands::tail::Tail;
 use crate::node::Node;
@@ -35,7 +35,7 @@ pub(crate) async fn lookup(node: &Node, request: &Lookup) -> Result<LookedUp> {
         let candidates = request.candidates.get(key.candidates as usize).into_iter().flatten();
         let found = |table: &TableId| match tails.get(table) {
             None => Some(Candidate::Missing(*table)),
-            Some(tail) => tail.part.lookup_at(&key.key, hash, Version::MAX).map(Candidate::Block),
+            Some(tail) => tail.part.lookup_at(&key.key, hash, key.at).map(Candidate::Block),
         };
         candidates.filter_map(found).collect()
     });

@@ -26,19 +26,25 @@ pub(crate) async fn read_blocks(node: &Node, request: &ReadBlocks) -> Result<Blo
         let why = format!("{} blocks of {bytes} bytes in all do not fit in one answer", request.blocks.len());
         return Err(Error::new(Reason::MessageTooLarge, why));
     }
-    let mut order: Vec<(usize, BlockHandle)> = request.blocks.iter().copied().enumerate().collect();
+    let blocks = read_stored(node, &request.blocks).await;
+    node.metrics.blocks_read.inc_by(blocks.len() as u64);
+    node.metrics.blocks_read_bytes.inc_by(bytes);
+    Ok(BlocksRead { blocks })
+}
+
+/// Reads blocks of this node, in the order of the handles.
+pub(crate) async fn read_stored(node: &Node, handles: &[BlockHandle]) -> Vec<BlockRead> {
+    let mut order: Vec<(usize, BlockHandle)> = handles.iter().copied().enumerate().collect();
     order.sort_by_key(|(at, handle)| (handle.table, handle.offset, *at));
     let tables = order.chunk_by(|(_, a), (_, b)| a.table == b.table);
     let read = join_all(tables.map(|handles| read_table(node, handles))).await;
-    let mut blocks = vec![BlockRead::TableNotFound; request.blocks.len()];
+    let mut blocks = vec![BlockRead::TableNotFound; handles.len()];
     for (at, block) in read.into_iter().flatten() {
         if let Some(slot) = blocks.get_mut(at) {
             *slot = block;
         }
     }
-    node.metrics.blocks_read.inc_by(blocks.len() as u64);
-    node.metrics.blocks_read_bytes.inc_by(bytes);
-    Ok(BlocksRead { blocks })
+    blocks
 }
 
 /// The blocks of one table, which come in the order of their offsets.

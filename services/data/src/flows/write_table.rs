@@ -47,6 +47,11 @@ async fn take_piece(node: &Node, request: WriteTable) -> Result<TableWritten> {
     })?;
     let open = open.ok_or_else(|| out_of_order(table, 0))?;
     let mut received = open.lock().await;
+    if received.incoming.is_none() && request.offset != 0 {
+        // The last piece was under way twice, and the other one has come to its end.
+        drop(received);
+        return known_already(node, &request).await?.ok_or_else(|| out_of_order(table, 0));
+    }
     let taken = take_bytes(node, &mut received, &request, end).await;
     if let Ok(Piece::Repeated) = taken {
         return Ok(TableWritten { received: received.bytes, sealed: false });
@@ -74,16 +79,20 @@ async fn take_piece(node: &Node, request: WriteTable) -> Result<TableWritten> {
 /// The last piece again, or the last piece of a table that came here in another way: nothing has to be received.
 async fn known_already(node: &Node, request: &WriteTable) -> Result<Option<TableWritten>> {
     let (Some(wanted), Some(here)) = (request.seal, node.catalogue.get(request.table)) else { return Ok(None) };
-    let _lock = node.locks.lock(request.table).await;
     let known = node.seal_of(request.table, here).await;
     if known.is_none() || !seal::is_sound(node, request.table) {
         return Ok(None);
     }
+    // Not under the lock of the table: whoever seals holds the write and waits for that lock.
     if let Some(write) = node.writes.remove((request.table, request.stamp)) {
         discard(node, &write).await;
     }
     if known != Some(wanted) {
         return Err(fault::conflict(request.table));
+    }
+    let _lock = node.locks.lock(request.table).await;
+    if node.catalogue.get(request.table).is_none_or(|now| now.generation != here.generation) {
+        return Err(Error::new(Reason::StateRefused, format!("table {} changed; begin anew", request.table)));
     }
     seal::raise_stamp(node, request.table, request.stamp).await?;
     Ok(Some(TableWritten { received: wanted.file_bytes, sealed: true }))

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use foldhash::quality::FixedState;
 use lamina_env::disk::File;
 use lamina_types::{Error, TableId};
-use quick_cache::sync::Cache;
-use quick_cache::{DefaultLifecycle, OptionsBuilder, UnitWeighter};
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, UnitWeighter};
 
 use crate::fault;
 use crate::hands::store::Store;

@@ -128,7 +128,10 @@ impl Store {
     pub async fn install(&self, incoming: &str, table: TableId, stamp: CopyStamp) -> io::Result<()> {
         self.make_group(table.group).await?;
         self.disk.rename(incoming, &self.path(table, stamp)).await?;
-        self.sync_group(table.group).await
+        self.sync_group(table.group).await?;
+        // The directory that the name has left, too: that is what makes a rename durable by contract. On a
+        // journalled file system the sync before has done it already.
+        self.disk.sync_dir(&self.incoming).await
     }
 
     /// Gives a sealed file a name with another stamp; durable after [`Store::sync_group`].

@@ -10,8 +10,8 @@ use lamina_engine::table::{FOOTER_BYTES, Footer};
 use lamina_env::disk::File;
 use lamina_peers::data::Seal;
 use lamina_types::TableId;
-use quick_cache::sync::Cache;
-use quick_cache::{DefaultLifecycle, OptionsBuilder, Weighter};
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
 
 /// What a file says of itself.
 #[derive(Clone, Debug)]

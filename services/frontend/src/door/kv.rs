@@ -234,7 +234,7 @@ impl KvDoor {
 #[async_trait]
 impl Port<KvRequest, KvAnswer> for KvDoor {
     async fn call(&self, context: RequestContext, request: KvRequest) -> Result<KvAnswer> {
-        lamina_peers::validate::kv(&request)?;
+        lamina_proto::validate::kv(&request)?;
         if context.deadline_ms == 0 {
             return Err(Error::new(Reason::DeadlineExceeded, "the deadline passed before any work was done"));
         }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lamina_types::{CopyStamp, GroupId, NodeId, Reign, TableId};
+use lamina_types::{CopyStamp, GroupId, NodeId, Reign, ShardId, TableId};
 use parking_lot::Mutex;
 
 /// The names given in one reign.
@@ -21,29 +21,41 @@ struct State {
     tables: u32,
     stamps: u32,
     jobs: u32,
-    fates: BTreeMap<TableId, Fate>,
+    named: BTreeMap<TableId, Named>,
     /// Copies that are being made: the stamp of the order.
     copying: BTreeMap<(TableId, NodeId), CopyStamp>,
 }
 
-/// What became of a table that was named in this reign and is not live.
+/// What is known of a table that this process has named, or that was live and left.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Fate {
+struct Named {
+    fate: Fate,
+    /// Where its bytes may be.
+    nodes: BTreeSet<NodeId>,
+    /// The index shard that may have its part.
+    shard: ShardId,
+}
+
+/// What became of a table that is not live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
     /// It may still become live.
-    Open {
-        /// Where its bytes may be.
-        nodes: BTreeSet<NodeId>,
-    },
+    Open,
     /// It never became live, and never will.
-    Refused {
-        /// Where its bytes may be.
-        nodes: BTreeSet<NodeId>,
-    },
+    Refused,
     /// It was live, and left.
-    Left {
-        /// Where its bytes may be.
-        nodes: BTreeSet<NodeId>,
-    },
+    Left,
+}
+
+/// A table that may be deleted as soon as no view of this process names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deletable {
+    /// The table.
+    pub table: TableId,
+    /// The data nodes to tell.
+    pub nodes: BTreeSet<NodeId>,
+    /// The index shard to tell.
+    pub shard: ShardId,
 }
 
 impl Ledger {
@@ -57,12 +69,12 @@ impl Ledger {
         self.reign
     }
 
-    /// A new name for a table whose bytes will go to these nodes.
-    pub fn open_table(&self, nodes: impl IntoIterator<Item = NodeId>) -> TableId {
+    /// A new name for a table whose bytes will go to these nodes, and its index part to this shard.
+    pub fn open_table(&self, nodes: impl IntoIterator<Item = NodeId>, shard: ShardId) -> TableId {
         let mut state = self.state.lock();
         state.tables += 1;
         let table = TableId { group: self.group, reign: self.reign, n: state.tables };
-        state.fates.insert(table, Fate::Open { nodes: nodes.into_iter().collect() });
+        state.named.insert(table, Named { fate: Fate::Open, nodes: nodes.into_iter().collect(), shard });
         table
     }
 
@@ -82,45 +94,53 @@ impl Ledger {
 
     /// The table is live: the group's state speaks for it from now on.
     pub fn became_live(&self, table: TableId) {
-        self.state.lock().fates.remove(&table);
+        self.state.lock().named.remove(&table);
+    }
+
+    /// The name was never used: nothing was written under it, and nothing will be.
+    pub fn unused(&self, table: TableId) {
+        self.state.lock().named.remove(&table);
     }
 
     /// The table will never become live: its commit was refused for certain, or was never proposed.
     pub fn refused(&self, table: TableId) {
-        if let Some(fate) = self.state.lock().fates.get_mut(&table)
-            && let Fate::Open { nodes } = fate
+        if let Some(named) = self.state.lock().named.get_mut(&table)
+            && named.fate == Fate::Open
         {
-            *fate = Fate::Refused { nodes: std::mem::take(nodes) };
+            named.fate = Fate::Refused;
         }
     }
 
     /// The table was live and is not any more. Also for tables of earlier reigns.
-    pub fn left(&self, table: TableId, nodes: impl IntoIterator<Item = NodeId>) {
-        self.state.lock().fates.insert(table, Fate::Left { nodes: nodes.into_iter().collect() });
+    pub fn left(&self, table: TableId, nodes: impl IntoIterator<Item = NodeId>, shard: ShardId) {
+        let named = Named { fate: Fate::Left, nodes: nodes.into_iter().collect(), shard };
+        self.state.lock().named.insert(table, named);
     }
 
-    /// Tables that may be deleted as soon as no view of this process names them, with the nodes to tell.
-    pub fn deletable(&self) -> Vec<(TableId, BTreeSet<NodeId>)> {
+    /// Tables that may be deleted as soon as no view of this process names them.
+    pub fn deletable(&self) -> Vec<Deletable> {
         let state = self.state.lock();
-        let gone = state.fates.iter().filter_map(|(table, fate)| match fate {
-            Fate::Open { .. } => None,
-            Fate::Refused { nodes } | Fate::Left { nodes } => Some((*table, nodes.clone())),
-        });
-        gone.collect()
+        let gone = state.named.iter().filter(|(_, named)| named.fate != Fate::Open);
+        gone.map(|(table, named)| Deletable {
+            table: *table,
+            nodes: named.nodes.clone(),
+            shard: named.shard,
+        })
+        .collect()
     }
 
-    /// The table was deleted on this node; on the last one the ledger forgets it.
+    /// The table was deleted on this node; after the last one the ledger forgets it.
     pub fn deleted(&self, table: TableId, node: NodeId) {
         let mut state = self.state.lock();
-        let last = match state.fates.get_mut(&table) {
-            Some(Fate::Refused { nodes } | Fate::Left { nodes }) => {
-                nodes.remove(&node);
-                nodes.is_empty()
+        let last = match state.named.get_mut(&table) {
+            Some(named) if named.fate != Fate::Open => {
+                named.nodes.remove(&node);
+                named.nodes.is_empty()
             }
             _ => false,
         };
         if last {
-            state.fates.remove(&table);
+            state.named.remove(&table);
         }
     }
 
@@ -133,14 +153,14 @@ impl Ledger {
             return true;
         }
         // A name of this reign that the ledger does not know: it was live and left, and was forgotten after it was
-        // deleted where it was known to be. An open one may still become live.
-        !matches!(self.state.lock().fates.get(&table), Some(Fate::Open { .. }))
+        // deleted where it was known to be; or it was never used. An open one may still become live.
+        self.state.lock().named.get(&table).is_none_or(|named| named.fate != Fate::Open)
     }
 
-    /// Tables of this reign that may still become live.
-    pub fn open_tables(&self) -> Vec<TableId> {
+    /// Tables of this reign that may still become live and belong to an index shard.
+    pub fn open_tables(&self, shard: ShardId) -> Vec<TableId> {
         let state = self.state.lock();
-        let open = state.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Open { .. }));
+        let open = state.named.iter().filter(|(_, named)| named.fate == Fate::Open && named.shard == shard);
         open.map(|(table, _)| *table).collect()
     }
 
@@ -182,7 +202,7 @@ mod tests {
     #[test]
     fn a_table_whose_fate_is_open_is_never_deleted() {
         let ledger = ledger();
-        let table = ledger.open_table([NodeId(1)]);
+        let table = ledger.open_table([NodeId(1)], ShardId(0));
         assert!(!ledger.may_delete(table));
         assert!(ledger.deletable().is_empty());
         ledger.refused(table);
@@ -202,9 +222,9 @@ mod tests {
     #[test]
     fn a_table_is_forgotten_once_every_node_has_deleted_it() {
         let ledger = ledger();
-        let table = ledger.open_table([NodeId(1)]);
+        let table = ledger.open_table([NodeId(1)], ShardId(0));
         ledger.became_live(table);
-        ledger.left(table, [NodeId(1), NodeId(2)]);
+        ledger.left(table, [NodeId(1), NodeId(2)], ShardId(0));
         ledger.deleted(table, NodeId(1));
         assert_eq!(ledger.deletable().len(), 1);
         ledger.deleted(table, NodeId(2));

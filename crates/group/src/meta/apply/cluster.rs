@@ -1,9 +1,9 @@
 //! The store as a whole: its beginning, its level, leave to stop a node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use lamina_peers::view::{NodeState, Settings};
-use lamina_types::{Epoch, GroupId, Incarnation, KeyRange, Level, NodeId, ReplicaId, Role};
+use lamina_types::{Epoch, GroupId, Incarnation, Level, NodeId, ReplicaId, Role};
 
 use super::{Applied, check_text};
 use crate::meta::entry::{Found, GrantEnd};
@@ -89,19 +89,6 @@ impl MetaState {
         }
         self.level = to;
         self.visible(at)
-    }
-}
-
-impl Default for GroupRecord {
-    fn default() -> GroupRecord {
-        GroupRecord {
-            initial: Vec::new(),
-            replicas: BTreeMap::new(),
-            first_range: None::<KeyRange>,
-            term: 0,
-            leader: None,
-            ranges: Vec::new(),
-        }
     }
 }
 

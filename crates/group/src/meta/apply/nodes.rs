@@ -30,6 +30,15 @@ impl MetaState {
         }
     }
 
+    /// A node whose registered start is this one. A first member that never registered has not started.
+    fn started_node(&mut self, node: NodeId, incarnation: Incarnation) -> Result<&mut NodeRecord, Refusal> {
+        let record = self.nodes.get_mut(&node).ok_or(Refusal::NoNode(node))?;
+        if record.incarnation != incarnation || incarnation == Incarnation::ZERO {
+            return Err(Refusal::StaleIncarnation { node, recorded: record.incarnation });
+        }
+        Ok(record)
+    }
+
     /// A process has started. Its incarnation must be higher than the recorded one, or equal with the same nonce.
     pub(super) fn register(&mut self, at: Epoch, said: Registration) -> Applied {
         match self.cluster() {
@@ -55,10 +64,7 @@ impl MetaState {
 
     /// Joining → Active.
     pub(super) fn activate(&mut self, at: Epoch, node: NodeId, incarnation: Incarnation) -> Applied {
-        let record = self.nodes.get_mut(&node).ok_or(Refusal::NoNode(node))?;
-        if record.incarnation != incarnation {
-            return Err(Refusal::StaleIncarnation { node, recorded: record.incarnation });
-        }
+        let record = self.started_node(node, incarnation)?;
         match record.state {
             NodeState::Joining => {
                 record.state = NodeState::Active;
@@ -96,7 +102,10 @@ impl MetaState {
         if record.role == Role::Index {
             self.turn_to_loading(at, node);
         }
-        self.groups.values_mut().filter(|group| group.leader == Some(node)).for_each(|group| group.leader = None);
+        self.groups
+            .values_mut()
+            .filter(|group| group.leader == Some(node))
+            .for_each(|group| group.leader = None);
         self.visible(at)
     }
 
@@ -142,10 +151,7 @@ impl MetaState {
         incarnation: Incarnation,
         seen: bool,
     ) -> Applied {
-        let record = self.nodes.get_mut(&node).ok_or(Refusal::NoNode(node))?;
-        if record.incarnation != incarnation {
-            return Err(Refusal::StaleIncarnation { node, recorded: record.incarnation });
-        }
+        let record = self.started_node(node, incarnation)?;
         if record.is_lost() {
             return Err(Refusal::WrongState { node, state: record.state });
         }
@@ -206,9 +212,10 @@ fn next_incarnation(known: Option<&NodeRecord>, said: &Registration) -> Result<I
         Some(given) if given > recorded => Ok(given),
         Some(given) if given == recorded && same_start => Ok(given),
         Some(_) => Err(Refusal::RolledBackOrInUse { node: said.node, recorded }),
-        None if said.role != Role::Index => {
-            Err(Refusal::Invalid { field: "the incarnation", problem: "is absent; only index nodes are given one" })
-        }
+        None if said.role != Role::Index => Err(Refusal::Invalid {
+            field: "the incarnation",
+            problem: "is absent; only index nodes are given one",
+        }),
         None if same_start => Ok(recorded),
         None => Ok(recorded.next()),
     }
