@@ -11,7 +11,7 @@ use lamina_env::time::{Duration, sleep, timeout};
 use lamina_env::{random, task};
 use lamina_sim::World;
 use lamina_sim::network::{Cut, Link};
-use lamina_types::GroupId;
+use lamina_types::{GroupId, LogIndex};
 use parking_lot::Mutex;
 
 use crate::fleet::{Fleet, name, quick, replica_of};
@@ -31,18 +31,18 @@ struct Lines {
     over: bool,
 }
 
-async fn client(world: World, fleet: Fleet, ledger: Ledger, number: u64) {
-    for count in 0.. {
-        if ledger.0.lock().over {
-            return;
-        }
-        let group = GROUPS[(random::u64() % 2) as usize];
-        let text = format!("c{number}-{count}-{}", "y".repeat((random::u64() % 300) as usize));
-        let result = fleet.propose(group, &text).await;
-        let mut lines = ledger.0.lock();
+impl Ledger {
+    fn note(
+        &self,
+        world: &World,
+        (group, number, count): (GroupId, u64, u64),
+        text: String,
+        result: Option<Result<(LogIndex, usize), ProposeError>>,
+    ) {
+        let mut lines = self.0.lock();
         match result {
             Some(Ok((index, _))) => {
-                world.trace(format_args!("c{number}-{count} is {group}/{index}", index = index.0));
+                world.trace(format_args!("c{number}-{count} is {group}/{}", index.0));
                 let before = lines.acknowledged.insert((group, index.0), text);
                 assert_eq!(before, None, "two entries at one index");
             }
@@ -52,7 +52,18 @@ async fn client(world: World, fleet: Fleet, ledger: Ledger, number: u64) {
             }
             Some(Err(ProposeError::Stopped)) | None => {}
         }
-        drop(lines);
+    }
+}
+
+async fn client(world: World, fleet: Fleet, ledger: Ledger, number: u64) {
+    for count in 0.. {
+        if ledger.0.lock().over {
+            return;
+        }
+        let group = GROUPS[(random::u64() % 2) as usize];
+        let text = format!("c{number}-{count}-{}", "y".repeat((random::u64() % 300) as usize));
+        let result = fleet.propose(group, &text).await;
+        ledger.note(&world, (group, number, count), text, result);
         sleep(Duration::from_millis(random::between(1, 60))).await;
     }
 }
