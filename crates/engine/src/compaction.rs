@@ -151,7 +151,7 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    /// The pressure on a tree.
+    /// The pressure on a tree. Walks through all views: asked once per change of the tree, not once per write.
     pub fn of(tree: &Tree, policy: &Policy) -> Pressure {
         Pressure { runs: tree.runs_over_max(), runs_max: policy.runs_max.max(1) }
     }

@@ -124,6 +124,10 @@ pub trait Wire: Send + Sync + 'static {
 
     /// An operation.
     fn op(id: u64, context: types::Context, request: Self::Request) -> Self::Op;
+    /// Gives an operation its id, which is known late.
+    fn set_id(op: &mut Self::Op, id: u64);
+    /// Sets what is left of an operation's time.
+    fn set_deadline_ms(op: &mut Self::Op, deadline_ms: u64);
     /// The parts of an operation that was received; the request is checked.
     fn op_parts(op: Self::Op) -> (u64, types::Context, Result<Self::Request>);
     /// An answer.
@@ -178,6 +182,14 @@ macro_rules! wire {
             }
             fn op(id: u64, context: types::Context, request: $request) -> $package::Op {
                 $package::Op { id, context: Some(context), request: request.into_wire() }
+            }
+            fn set_id(op: &mut $package::Op, id: u64) {
+                op.id = id;
+            }
+            fn set_deadline_ms(op: &mut $package::Op, deadline_ms: u64) {
+                if let Some(context) = &mut op.context {
+                    context.deadline_ms = Some(deadline_ms);
+                }
             }
             fn op_parts(op: $package::Op) -> (u64, types::Context, Result<$request>) {
                 let check: fn(&$request) -> Result<()> = $check;

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`options`] | what a node may be told |
 //! | [`service`] | the start of a node, and what stands for it in its process |
+//! | [`member`] | one node from its start to its end: volume, registration, service |
 //! | [`metrics`] | figures for Prometheus, all under `lamina_data_` |
 //! | `door` | `impl Port<DataRequest, DataAnswer>` |
 //! | `flows` | one module for each verb |
@@ -25,11 +26,13 @@ mod fault;
 mod flows;
 mod hands;
 mod heart;
+pub mod member;
 pub mod metrics;
 mod node;
 pub mod options;
 pub mod service;
 
+pub use member::{DataNode, DataNodeOptions, Ended};
 pub use metrics::DataMetrics;
 pub use options::DataOptions;
 pub use service::{DataService, StartError};

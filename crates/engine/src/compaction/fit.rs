@@ -55,17 +55,20 @@ impl<'a> Fit<'a> {
     /// all borders of the runs serve; if the stack itself is too large, its newest runs are left for later.
     pub(super) fn task(&self, wish: &Wish) -> Option<Task> {
         let runs = self.stats.tree.runs();
-        for newest in wish.newest..=wish.oldest {
+        let here = KeyRange::new(wish.at.clone(), Some(successor(&wish.at)));
+        // A stack never shrinks to one run, which would be rewritten for nothing.
+        let last = if wish.why == Why::Stack { wish.oldest.checked_sub(1)? } else { wish.newest };
+        for newest in wish.newest..=last {
             let wish = Wish { newest, group_oldest: wish.group_oldest.max(newest), ..wish.clone() };
+            if !self.free(&wish, &here) {
+                return None;
+            }
             let taking = runs.get(newest..=wish.oldest)?;
             let receiving = runs.get(wish.oldest)?;
             let coarse = borders(std::slice::from_ref(receiving), false);
             let span = self.grow(&coarse, &wish).or_else(|| self.grow(&borders(taking, true), &wish));
             if let Some(span) = span {
                 return self.finish(&wish, &span);
-            }
-            if !self.free(&wish, &KeyRange::new(wish.at.clone(), Some(successor(&wish.at)))) {
-                return None;
             }
         }
         None

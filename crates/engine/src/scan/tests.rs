@@ -65,6 +65,25 @@ fn a_deleted_key_does_not_return_after_a_split_and_a_merge() {
 }
 
 #[test]
+fn a_merge_that_wrongly_took_itself_for_the_bottom_would_be_seen_and_is_refused() {
+    let mut shelf = Shelf::new(1 << 20, 4096);
+    let mut tablet = Tablet::new(KeyRange::all());
+    for value in [put("old"), Value::Tombstone, put("new")] {
+        tablet.insert(&key("k"), Version(tablet.tree.runs().len() as u64 + 1), value);
+        flush(&mut tablet, &mut shelf, Version::ZERO);
+    }
+    let middle: Vec<Vec<_>> = vec![tablet.tree.runs()[1].views().to_vec()];
+    let [view] = middle[0].as_slice() else { panic!("one table") };
+    let refused = tablet.clone().compact(&mut shelf, &middle, Version(2), true, 1);
+    let older = tablet.tree.runs()[2].views()[0].table;
+    assert_eq!(refused, Err(crate::tree::Refused::NotBottom { table: older }));
+    // The same drop, committed by a lie: a reader at 2 sees what was deleted.
+    assert_eq!(keys(&tablet, &shelf, Version(2)), Vec::<String>::new());
+    tablet.tree.apply_compaction(std::slice::from_ref(view), &[], false).unwrap();
+    assert_eq!(keys(&tablet, &shelf, Version(2)), ["k"]);
+}
+
+#[test]
 fn an_entry_that_expired_in_an_upper_run_still_hides_the_older_value() {
     // S7 of the review.
     let mut shelf = Shelf::new(1 << 20, 4096);

@@ -12,6 +12,13 @@ use super::outcome::{Inadmissible, Outcome, Refusal};
 use super::state::DataGroup;
 use super::view::MemoryView;
 
+/// Tables that may become live.
+struct Admitted {
+    /// The first view of each: its own bounds.
+    views: Vec<TableView>,
+    records: Vec<(TableId, TableRecord)>,
+}
+
 impl DataGroup {
     pub(super) fn rotate(&mut self, index: LogIndex, entry: RotateMemtable) -> Result<Outcome, Refusal> {
         self.check_reign(entry.reign)?;
@@ -47,7 +54,7 @@ impl DataGroup {
         if entry.floor > self.read_floor {
             return Err(Refusal::FloorNotReached { floor: self.read_floor });
         }
-        let (views, records) = self.admit(entry.tables, &entry.range)?;
+        let Admitted { views, records } = self.admit(entry.tables, &entry.range)?;
         self.edit_tablet(entry.tablet, |tablet| {
             tablet.tree.push_flush(views).map_err(|why| Refusal::Tree { tablet: tablet.id, why })?;
             tablet.memory = tablet.memory.iter().filter(|view| !named(view)).cloned().collect();
@@ -64,7 +71,7 @@ impl DataGroup {
         if entry.floor > self.read_floor {
             return Err(Refusal::FloorNotReached { floor: self.read_floor });
         }
-        let (views, records) = self.admit(entry.outputs, &tablet.range)?;
+        let Admitted { views, records } = self.admit(entry.outputs, &tablet.range)?;
         self.edit_tablet(entry.tablet, |tablet| {
             let edit = tablet.tree.apply_compaction(&entry.inputs, &views, entry.bottom);
             edit.map_err(|why| Refusal::Tree { tablet: tablet.id, why })
@@ -103,13 +110,8 @@ impl DataGroup {
         Ok(Outcome::CopiesSet { rev })
     }
 
-    /// The first views and the records of tables that are to become live, if all are admissible (§3) and inside
-    /// `range`. Copies on banned nodes are struck.
-    fn admit(
-        &self,
-        tables: Vec<NewTable>,
-        range: &KeyRange,
-    ) -> Result<(Vec<TableView>, Vec<(TableId, TableRecord)>), Refusal> {
+    /// The tables, if all are admissible (§3) and inside `range`. Copies on banned nodes are struck.
+    fn admit(&self, tables: Vec<NewTable>, range: &KeyRange) -> Result<Admitted, Refusal> {
         let mut views = Vec::with_capacity(tables.len());
         let mut records: Vec<(TableId, TableRecord)> = Vec::with_capacity(tables.len());
         for NewTable { table, mut record } in tables {
@@ -126,7 +128,7 @@ impl DataGroup {
             views.push(view);
             records.push((table, record));
         }
-        Ok((views, records))
+        Ok(Admitted { views, records })
     }
 
     fn inadmissible(&self, table: TableId, record: &TableRecord, twice: bool) -> Option<Inadmissible> {

@@ -12,13 +12,16 @@ use lamina_types::{RequestId, Version};
 use super::config::GroupConfig;
 use super::outcome::WriteOutcome;
 
+/// By (base, random bytes of the token), so that the oldest tokens are the first.
+pub(super) type Tokens = BTreeMap<(Version, u128), Arc<Token>>;
+
 /// What a tablet remembers of client writes whose first key was its own.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Window {
     pub(super) floor: Version,
-    /// By (base, token), so that the oldest tokens are the first. Shared with earlier states: a checkpoint that is
-    /// being written out costs the next write a copy of this map, but not of the results in it.
-    pub(super) tokens: BTreeMap<(Version, u128), Arc<Token>>,
+    /// Shared with earlier states: a checkpoint that is being written out costs the next write a copy of this map,
+    /// but not of the results in it.
+    pub(super) tokens: Tokens,
     /// All results of all tokens.
     pub(super) results: usize,
 }
@@ -85,7 +88,7 @@ impl Window {
     }
 
     /// A window as it was written out.
-    pub(super) fn restored(floor: Version, tokens: BTreeMap<(Version, u128), Arc<Token>>) -> Window {
+    pub(super) fn restored(floor: Version, tokens: Tokens) -> Window {
         let results = tokens.values().map(|token| token.results.len()).sum();
         Window { floor, tokens, results }
     }

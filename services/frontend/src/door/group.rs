@@ -84,7 +84,7 @@ impl GroupDoor {
             .replica
             .progress()
             .into_iter()
-            .filter(|one| one.matched.0 + 1000 >= committed)
+            .filter(|one| one.matched.is_some_and(|matched| matched.0 + 1000 >= committed))
             .map(|one| one.replica)
             .chain([host.replica.id()])
             .collect();

@@ -14,29 +14,26 @@ use crate::data::outcome::StopReason;
 use crate::data::pins::Pin;
 use crate::data::state::{Ban, DataGroup};
 use crate::data::view::{MemoryView, TabletView};
-use crate::data::window::{Token, Window};
+use crate::data::window::{Token, Tokens, Window};
 
 /// A frame's tag and the longest length.
 const FRAME_HEAD_MAX: usize = 11;
 
 impl DataGroup {
-    /// The state whose picture, taken at `index`, consists of `chunks` (cut anywhere).
+    /// The state whose picture consists of `chunks` (cut anywhere). The picture does not say at which index it was
+    /// taken: tell the state by [`DataGroup::advance`].
     ///
     /// # Errors
     /// [`StopReason::Checkpoint`]: the picture is of another group, of a level or format that this binary does not
     /// know, damaged, or contradicts itself.
-    pub fn restore(
-        group: GroupId,
-        index: LogIndex,
-        chunks: &mut dyn Iterator<Item = Bytes>,
-    ) -> Result<DataGroup, StopReason> {
+    pub fn restore(group: GroupId, chunks: &mut dyn Iterator<Item = Bytes>) -> Result<DataGroup, StopReason> {
         let mut frames = Frames { chunks, bytes: Bytes::new(), count: 0 };
-        let restored = restore(group, index, &mut frames);
+        let restored = restore(group, &mut frames);
         restored.map_err(|why| StopReason::Checkpoint(format!("frame {}: {why}", frames.count)))
     }
 }
 
-fn restore(group: GroupId, index: LogIndex, frames: &mut Frames<'_>) -> Result<DataGroup, String> {
+fn restore(group: GroupId, frames: &mut Frames<'_>) -> Result<DataGroup, String> {
     let Some(Frame::Head(head)) = frames.next()? else { return Err("the head is missing".to_owned()) };
     check_head(&head, group)?;
     let mut parts = Parts::default();
@@ -55,7 +52,7 @@ fn restore(group: GroupId, index: LogIndex, frames: &mut Frames<'_>) -> Result<D
     check_tables(&tablets, &parts.tables)?;
     Ok(DataGroup {
         group,
-        applied: index,
+        applied: LogIndex::ZERO,
         level: head.level,
         reign: head.reign,
         last_version: head.last_version,
@@ -95,6 +92,9 @@ fn check_tables(
     }
 }
 
+/// The tablets of a state, and the window of each.
+type Tablets = (Vec<Arc<TabletView>>, BTreeMap<TabletId, Arc<Window>>);
+
 /// What has been read so far.
 #[derive(Default)]
 struct Parts {
@@ -102,7 +102,7 @@ struct Parts {
     bans: BTreeMap<NodeId, Ban>,
     tables: BTreeMap<TableId, Arc<TableRecord>>,
     memtables: Vec<Arc<Memtable>>,
-    tablets: Vec<(TabletFrame, BTreeMap<(Version, u128), Arc<Token>>)>,
+    tablets: Vec<(TabletFrame, Tokens)>,
 }
 
 impl Parts {
@@ -116,7 +116,7 @@ impl Parts {
                 let memtable = self.memtables.last().ok_or("an entry without a memtable")?;
                 memtable.insert(&entry.key, entry.version, entry.value);
             }
-            Frame::Tablet(tablet) => self.tablets.push((tablet, BTreeMap::new())),
+            Frame::Tablet(tablet) => self.tablets.push((tablet, Tokens::new())),
             Frame::Token(frame) => {
                 let (_, tokens) = self.tablets.last_mut().ok_or("a client token without a tablet")?;
                 let (key, token) = token(frame)?;
@@ -127,8 +127,7 @@ impl Parts {
         Ok(())
     }
 
-    #[expect(clippy::type_complexity, reason = "two fields of the state, made together")]
-    fn tablets(&mut self) -> Result<(Vec<Arc<TabletView>>, BTreeMap<TabletId, Arc<Window>>), String> {
+    fn tablets(&mut self) -> Result<Tablets, String> {
         let mut tablets: Vec<Arc<TabletView>> = Vec::with_capacity(self.tablets.len());
         let mut windows = BTreeMap::new();
         for (frame, tokens) in std::mem::take(&mut self.tablets) {

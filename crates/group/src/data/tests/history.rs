@@ -150,11 +150,9 @@ impl World {
                 }
             }
             (Entry::Tick(tick), _) => self.server.move_clock(tick.hint),
-            (Entry::PinSnapshot(pin), Outcome::Pinned { at, .. }) if *at == pin.at => {
-                // A known pin moves no clock; then the version stands above it already or the check below fails.
-                if self.view().last_version != self.server.last {
-                    self.server.move_clock(pin.at.max(pin.hint));
-                }
+            // A known pin moves no clock: it is answered at its own version.
+            (Entry::PinSnapshot(pin), Outcome::Pinned { .. }) if !self.pinned_before(pin.snapshot) => {
+                self.server.move_clock(pin.at.max(pin.hint));
             }
             (Entry::SplitTablet(split), Outcome::Split { right }) => {
                 self.server.split(split.tablet, *right, &split.at);
@@ -173,6 +171,10 @@ impl World {
             self.reach(if words[0] == "Refused" { words.join(" ") } else { words[0].to_owned() });
         }
         Ok(())
+    }
+
+    fn pinned_before(&self, snapshot: SnapshotId) -> bool {
+        self.views.last().is_some_and(|view| view.pins.contains_key(&snapshot))
     }
 
     fn check_reads(&mut self) -> Result<(), String> {
@@ -253,14 +255,14 @@ impl World {
             _ => Action::Put { value: value.into(), ttl_ms: None },
         };
         let mut operations = vec![Operation { key: name(b), action: action.clone() }];
-        if c % 5 == 0 {
+        if c.is_multiple_of(5) {
             operations.push(Operation { key: name(b / 12), action });
         }
         let mut write = ClientWrite { request_id: self.request_id(a, c), ..ClientWrite::new(operations) };
         let back = usize::from(c / 7) % self.views.len().min(12);
-        if (a / 3) % 3 == 0 {
+        if (a / 3).is_multiple_of(3) {
             let seen_in = Arc::clone(&self.views[self.views.len() - 1 - back]);
-            let key = name(if a % 2 == 0 { b } else { b / 7 });
+            let key = name(if a.is_multiple_of(2) { b } else { b / 7 });
             let known = self.server.history.get(&key).and_then(|versions| versions.last());
             let expected = match (b / 12) % 3 {
                 0 => Expected::Absent,
@@ -280,19 +282,19 @@ impl World {
 
     fn request_id(&mut self, a: u16, c: u16) -> Option<RequestId> {
         let client = usize::from(a % 3);
-        if a % 17 == 0 {
-            self.new_token(client, if c % 6 == 0 { 30 } else { 0 });
+        if a.is_multiple_of(17) {
+            self.new_token(client, if c.is_multiple_of(6) { 30 } else { 0 });
         }
         let (token, seq) = &mut self.tokens[client];
         *seq += 1;
         let done_below = seq.saturating_sub(u64::from(c % 6));
-        (c % 4 != 0).then_some(RequestId { token: *token, seq: *seq, done_below })
+        (!c.is_multiple_of(4)).then_some(RequestId { token: *token, seq: *seq, done_below })
     }
 
     fn writes(&mut self, (_, a, b, c): Step) -> Result<(), String> {
         let (write, fresh) = self.client_write(a, b, c);
         let mut writes = vec![write];
-        if a % 4 == 0 {
+        if a.is_multiple_of(4) {
             writes.push(self.client_write(b, c, a).0);
         }
         self.sent.extend(writes.iter().cloned());
@@ -313,7 +315,7 @@ impl World {
         let Some(mut write) = self.sent.get(usize::from(a) % self.sent.len().max(1)).cloned() else {
             return Ok(());
         };
-        if b % 2 == 0 && !write.conditions.is_empty() {
+        if b.is_multiple_of(2) && !write.conditions.is_empty() {
             let view = self.view();
             for condition in &mut write.conditions {
                 *condition = self.rig.condition(&view, &condition.key, condition.expected);
@@ -327,7 +329,7 @@ impl World {
     /// Some proposals reach the log late, when the state has moved on.
     fn propose(&mut self, a: u16, entry: impl Into<Entry>) -> Result<(), String> {
         let entry = entry.into();
-        if a % 4 == 0 {
+        if a.is_multiple_of(4) {
             self.pending.push(entry);
             return Ok(());
         }
@@ -373,7 +375,11 @@ impl World {
         let view = self.view();
         let reign = view.reign;
         match a % 3 {
-            0 => self.submit(SetBan { node: node(3), epoch: Epoch(u64::from(b % 50)), banned: b % 2 == 0 }),
+            0 => self.submit(SetBan {
+                node: node(3),
+                epoch: Epoch(u64::from(b % 50)),
+                banned: b.is_multiple_of(2),
+            }),
             1 => {
                 let (tablet, generation) = (self.tablet(b), u64::from(b % 4));
                 self.submit(SetShard { reign, tablet, generation, shard: ShardId(b % 64) })
@@ -383,8 +389,8 @@ impl World {
                 else {
                     return Ok(());
                 };
-                let copies: BTreeMap<NodeId, _> = copies(if b % 2 == 0 { &[1, 3] } else { &[2, 4] });
-                let rev = record.copies_rev.saturating_sub(u64::from(a % 5 == 0));
+                let copies: BTreeMap<NodeId, _> = copies(if b.is_multiple_of(2) { &[1, 3] } else { &[2, 4] });
+                let rev = record.copies_rev.saturating_sub(u64::from(a.is_multiple_of(5)));
                 self.submit(SetCopies { reign, table, rev, copies })
             }
         }
@@ -420,7 +426,7 @@ impl World {
                 self.submit(PinSnapshot { snapshot, at, ttl_ms: u64::from(c % 30), hint }).map(drop)
             }
             19 => {
-                let by = if a % 2 == 0 { UnpinBy::Client } else { UnpinBy::Expiry };
+                let by = if a.is_multiple_of(2) { UnpinBy::Client } else { UnpinBy::Expiry };
                 let snapshots = vec![SnapshotId(u128::from(b % 4)), SnapshotId(u128::from(c % 4))];
                 self.submit(UnpinSnapshots { snapshots, by }).map(drop)
             }
@@ -455,9 +461,9 @@ impl World {
     /// L2: each picture, written out only now, and the rest of the log give the present state.
     fn check_pictures(&mut self) -> Result<(), String> {
         for (from, frozen) in std::mem::take(&mut self.frozen) {
-            let index = LogIndex(from as u64);
-            let restored = DataGroup::restore(GROUP, index, &mut frozen.chunks());
+            let restored = DataGroup::restore(GROUP, &mut frozen.chunks());
             let mut group = restored.map_err(|stop| stop.to_string())?;
+            group.advance(LogIndex(from as u64));
             for (bytes, index) in self.log[from..].iter().zip(from as u64 + 1..) {
                 group.apply(LogIndex(index), bytes.clone()).map_err(|stop| stop.to_string())?;
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lamina_types::{GroupId, LogIndex};
+use lamina_types::GroupId;
 use proptest::prelude::*;
 
 use super::super::checkpoint::CHUNK_BYTES;
@@ -13,7 +13,7 @@ use super::golden::rich_state;
 use super::rig::*;
 
 fn restored(frozen: FrozenGroup) -> DataGroup {
-    DataGroup::restore(GROUP, LogIndex(1), &mut frozen.chunks()).unwrap()
+    DataGroup::restore(GROUP, &mut frozen.chunks()).unwrap()
 }
 
 #[test]
@@ -44,9 +44,10 @@ fn a_picture_reads_back_as_the_state() {
 fn what_is_written_after_the_picture_is_not_in_it() {
     let mut rig = rich_state();
     let (frozen, digest) = (rig.group.freeze(), rig.group.digest());
-    for n in 0..50 {
+    for n in 0..50u64 {
         let id = request(5, ms(9), 3 + n, 1);
-        let write = ClientWrite { request_id: id, ..put(if n % 2 == 0 { "d" } else { "z" }, "later") };
+        let write =
+            ClientWrite { request_id: id, ..put(if n.is_multiple_of(2) { "d" } else { "z" }, "later") };
         assert!(rig.write(write).version().is_some());
     }
     rig.rotate(FIRST);
@@ -58,8 +59,8 @@ fn what_is_written_after_the_picture_is_not_in_it() {
 #[test]
 fn parts_of_a_split_share_their_memtable_in_the_picture_and_afterwards() {
     let mut rig = Rig::new(GroupConfig::default());
-    for n in 0..100 {
-        rig.write(put(&format!("{}{n}", if n % 2 == 0 { "c" } else { "x" }), &"v".repeat(100)));
+    for n in 0..100u32 {
+        rig.write(put(&format!("{}{n}", if n.is_multiple_of(2) { "c" } else { "x" }), &"v".repeat(100)));
     }
     let whole: usize = rig.group.freeze().chunks().map(|chunk| chunk.len()).sum();
     rig.split(FIRST, &key("m"));
@@ -87,7 +88,7 @@ fn chunks_are_at_most_256_kib_whatever_the_values() {
 #[test]
 fn a_picture_of_another_group_is_refused() {
     let rig = rich_state();
-    let other = DataGroup::restore(GroupId(9), LogIndex(1), &mut rig.group.freeze().chunks());
+    let other = DataGroup::restore(GroupId(9), &mut rig.group.freeze().chunks());
     assert!(matches!(other, Err(StopReason::Checkpoint(why)) if why.contains("group 3")));
 }
 
@@ -96,10 +97,10 @@ fn a_picture_without_its_end_is_refused_wherever_it_is_cut() {
     let bytes: Bytes = rich_state().group.freeze().chunks().flatten().collect::<Vec<u8>>().into();
     for cut in 0..bytes.len() {
         let mut chunks = std::iter::once(bytes.slice(..cut));
-        assert!(DataGroup::restore(GROUP, LogIndex(1), &mut chunks).is_err(), "cut at {cut}");
+        assert!(DataGroup::restore(GROUP, &mut chunks).is_err(), "cut at {cut}");
     }
     let mut longer = [bytes.clone(), Bytes::from_static(&[5, 0])].into_iter();
-    assert!(DataGroup::restore(GROUP, LogIndex(1), &mut longer).is_err());
+    assert!(DataGroup::restore(GROUP, &mut longer).is_err());
 }
 
 proptest! {
@@ -108,7 +109,7 @@ proptest! {
         let rig = rich_state();
         let bytes: Bytes = rig.group.freeze().chunks().flatten().collect::<Vec<u8>>().into();
         let mut pieces = (0..bytes.len()).step_by(size).map(|at| bytes.slice(at..bytes.len().min(at + size)));
-        let back = DataGroup::restore(GROUP, LogIndex(1), &mut pieces).unwrap();
+        let back = DataGroup::restore(GROUP, &mut pieces).unwrap();
         prop_assert_eq!(back.digest(), rig.group.digest());
     }
 
@@ -117,6 +118,6 @@ proptest! {
         let mut bytes: Vec<u8> = rich_state().group.freeze().chunks().flatten().collect();
         let place = at.index(bytes.len());
         bytes[place] = byte;
-        let _ = DataGroup::restore(GROUP, LogIndex(1), &mut std::iter::once(Bytes::from(bytes)));
+        let _ = DataGroup::restore(GROUP, &mut std::iter::once(Bytes::from(bytes)));
     }
 }

@@ -213,7 +213,8 @@ impl Rig {
     /// The group as a process finds it that starts again: checkpoint only.
     pub fn restart(&mut self) {
         let mut chunks = self.group.freeze().chunks();
-        self.group = DataGroup::restore(GROUP, LogIndex(self.index), &mut chunks).unwrap();
+        self.group = DataGroup::restore(GROUP, &mut chunks).unwrap();
+        self.group.advance(LogIndex(self.index));
     }
 }
 
