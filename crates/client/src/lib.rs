@@ -1,1 +1,35 @@
-//! The client of a Lamina store
+//! The client of a Lamina store: asynchronous, over gRPC or, embedded, without any socket.
+//!
+//! ```no_run
+//! # async fn example() -> lamina_client::Result<()> {
+//! use lamina_client::{Batch, Client};
+//!
+//! let client = Client::connect(["127.0.0.1:4700"]);
+//! client.put("hello", "world").await?;
+//! let found = client.get("hello").await?;
+//! client.write(Batch::new().put("a", "1").delete("b")).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`client`] | [`Client`]: every operation |
+//! | [`batch`] | [`Batch`]: atomic writes with conditions |
+//! | [`scan`] | [`ScanOptions`], pages |
+//! | `route` | who is asked, and who is asked next |
+//! | `requests` | request ids, by which a retry takes effect at most once |
+//!
+//! A call is repeated, with the same request id, as long as the store says that it may be, up to the client's
+//! deadline. A write has three outcomes: done, not done, unknown ([`lamina_types::Error::outcome_unknown`]).
+
+pub mod batch;
+pub mod client;
+mod requests;
+mod route;
+pub mod scan;
+
+pub use batch::Batch;
+pub use client::{Client, Options, Snapshot};
+pub use lamina_peers::kv::{Expected, Found, Row};
+pub use lamina_types::{Error, KeyRange, Kind, Reason, Result, Version};
+pub use scan::{ScanOptions, Scanner};

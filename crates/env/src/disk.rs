@@ -2,6 +2,19 @@
 //! of a file until its directory is synced.
 //!
 //! Paths are relative to the volume, with `/` between parts; none begins with `/` or holds `..`.
+//!
+//! | form | what it is |
+//! |---|---|
+//! | [`os::OsDisk`] | files of the operating system below a directory |
+//! | [`memory::MemDisk`] | memory, with crashes and faults: the disk of the simulator |
+//! | [`unsynced::UnsyncedDisk`] | files of the operating system that get their bytes at a sync only: for tests that kill processes |
+
+#[cfg(test)]
+mod conformance;
+pub mod memory;
+pub mod os;
+mod path;
+pub mod unsynced;
 
 use std::io;
 use std::sync::Arc;
@@ -47,6 +60,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// One open file.
+#[expect(clippy::len_without_is_empty, reason = "a length that has to be asked for is no container's")]
 #[async_trait]
 pub trait File: Send + Sync + 'static {
     /// Up to `length` bytes from `offset` on; fewer only at the end of the file.

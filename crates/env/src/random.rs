@@ -48,3 +48,6 @@ pub fn u128() -> u128 {
 pub fn between(low: u64, high: u64) -> u64 {
     if low >= high { low } else { with(|rng| rng.random_range(low..high)) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,6 +76,14 @@ impl TaskGroup {
     }
 }
 
+/// The group of the task that calls; `None` outside any group.
+///
+/// For a service that starts tasks on behalf of callers from other nodes of the same process: what it starts must
+/// end with its own node, not with theirs.
+pub fn current() -> Option<TaskGroup> {
+    CURRENT.try_with(TaskGroup::clone).ok()
+}
+
 /// Starts a task in the group of the task that calls; outside any group, a task of its own.
 #[expect(clippy::disallowed_methods, reason = "this is the port to tasks")]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
@@ -101,3 +109,6 @@ pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     }
     tokio::task::spawn_blocking(work).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,3 +173,6 @@ impl<T> Clone for Receiver<T> {
         Receiver { shared: self.shared.clone(), seen: self.seen, _alive: self._alive.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests;

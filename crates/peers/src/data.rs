@@ -214,6 +214,8 @@ pub struct ListedTable {
     pub file_bytes: u64,
     /// Every block of this copy was read and its checksum verified since the process began.
     pub verified: bool,
+    /// The node has found damage in this copy: it is to be replaced ([`CopyTable::replace`]).
+    pub damaged: bool,
 }
 
 /// Merges tables next to the data. Accepted at once; ask for progress to keep it going.
@@ -294,6 +296,8 @@ pub struct TableBuild {
     pub write_quorum: u32,
     /// The table goes into the last run, where most keys are: the filter may be the smallest.
     pub last_run: bool,
+    /// What outputs note as their level, by which later compactions are picked.
+    pub level: u8,
 }
 
 /// The codec of data blocks.

@@ -1,10 +1,10 @@
 //! Frontend → index node, and index node → peer replica. Keys begin with their keyspace.
 //!
 //! An index node knows nothing of versions: candidates come from the reader's own view, and a part that is not
-//! there is named (invariant X1).
+//! there is named (invariant X1). A version in a request only picks the block among those of one key.
 
 use bytes::Bytes;
-use lamina_types::{BlockHandle, Epoch, KeyRange, ShardId, TableId};
+use lamina_types::{BlockHandle, Epoch, KeyRange, ShardId, TableId, Version};
 use serde::{Deserialize, Serialize};
 
 crate::port::port! {
@@ -36,6 +36,8 @@ pub struct LookupKey {
     pub candidates: u32,
     /// The key.
     pub key: Bytes,
+    /// The version at which is read: where one key has versions in several blocks, it says which block is meant.
+    pub at: Version,
 }
 
 /// What was found, in the order of the keys.
@@ -48,7 +50,7 @@ pub struct LookedUp {
 /// What is known of a key in one table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Candidate {
-    /// The key may be in this block, and its older versions in the ones behind it.
+    /// The one block that holds the newest version of the key at or below the asked one, if the table has it.
     Block(BlockHandle),
     /// The index part of this table is not resident here.
     Missing(TableId),

@@ -92,6 +92,8 @@ pub struct NodeView {
     pub incarnation: Incarnation,
     /// Where it stands in its life.
     pub state: NodeState,
+    /// When the state was set: the index of the meta group's entry. Bans of data nodes carry it (protocols §10.4).
+    pub state_epoch: Epoch,
     /// Its failure domain; empty if unknown.
     pub zone: String,
     /// The meta leader heard of it lately.
@@ -136,8 +138,12 @@ pub struct GroupView {
     pub group: GroupId,
     /// Its placements.
     pub replicas: Vec<ReplicaPlacement>,
+    /// Those of its replicas that others replace: the leader takes them out once the others vote.
+    pub leaving: Vec<ReplicaId>,
     /// The first members, who alone initialise the group (protocols §8.3).
     pub initial: Vec<ReplicaId>,
+    /// The keys of its first tablet, if it began with one: part of the state before the first entry.
+    pub first_range: Option<KeyRange>,
     /// Who led it when the meta leader heard last.
     pub leader: Option<NodeId>,
 }

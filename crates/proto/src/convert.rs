@@ -102,6 +102,15 @@ impl Twin<u32> for u16 {
     }
 }
 
+impl Twin<u32> for u8 {
+    fn into_wire(self) -> u32 {
+        self.into()
+    }
+    fn from_wire(wire: u32) -> Result<u8> {
+        wire.try_into().map_err(|_| Error::new(Reason::FieldInvalid, "a number is above 255"))
+    }
+}
+
 impl Twin<Bytes> for u128 {
     fn into_wire(self) -> Bytes {
         Bytes::copy_from_slice(&self.to_be_bytes())

@@ -30,13 +30,13 @@ twins! {
     TablesDeleted => data::TablesDeleted { deleted }
     ListTables => data::ListTablesRequest { group, after, limit }
     TablesListed => data::ListTablesResponse { tables, more }
-    ListedTable => data::ListedTable { table, stamp, file_bytes, verified }
+    ListedTable => data::ListedTable { table, stamp, file_bytes, verified, damaged }
     Compact => data::CompactRequest { job, tablet, range, inputs, floor, bottom, outputs, build }
     JobId => data::JobId { group, reign, n }
     CompactionInput => data::CompactionInput { table, origin, range, copies }
     CompactionOutput => data::CompactionOutput { table, targets }
     CopyTarget => data::CopyTarget { node, address, stamp }
-    TableBuild => data::TableBuild { block_bytes, table_bytes, codec, write_quorum, last_run }
+    TableBuild => data::TableBuild { block_bytes, table_bytes, codec, write_quorum, last_run, level }
     JobProgress => data::JobProgressRequest { job }
     CancelJob => data::CancelJobRequest { job }
     WrittenTable => data::WrittenTable { table, copies, index_part, file_bytes, footer_crc }

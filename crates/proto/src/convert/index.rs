@@ -10,7 +10,7 @@ use super::{Twin, in_field, no_form, port_twins, twins};
 use crate::index;
 
 twins! {
-    LookupKey => index::LookupKey { candidates, key }
+    LookupKey => index::LookupKey { candidates, key, at }
     LookedUp => index::LookupResponse { keys }
     Seek => index::SeekRequest { seeks }
     SeekRange => index::SeekRange { table, range, reverse, limit }

@@ -14,8 +14,8 @@ twins! {
         groups, frontend_replication, index_replication, data_replication, shards, frontends, index_nodes,
         data_nodes, memtable_bytes, block_bytes, table_bytes, development,
     }
-    NodeView => admin::NodeView { node, role, name, address, incarnation, state, zone, seen }
-    GroupView => admin::GroupView { group, replicas, initial, leader }
+    NodeView => admin::NodeView { node, role, name, address, incarnation, state, zone, seen, state_epoch }
+    GroupView => admin::GroupView { group, replicas, initial, leader, leaving, first_range }
     ReplicaPlacement => admin::ReplicaPlacement { replica, node }
     ShardView => admin::ShardView { shard, replicas }
     ShardReplica => admin::ShardReplica { node, complete }

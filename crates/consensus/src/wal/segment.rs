@@ -1,0 +1,101 @@
+//! Names and files of segments, and the one that is allocated ahead.
+
+use std::io;
+use std::sync::Arc;
+
+use lamina_env::disk::OpenMode;
+use lamina_env::time::{Duration, sleep};
+use lamina_env::{Disk, File, random};
+use tokio::sync::mpsc;
+
+use super::queue::Wal;
+use crate::error::LogFailure;
+
+const SUFFIX: &str = ".wal";
+
+/// Low bits of a segment's id are random, so that nobody can put bytes into a value that look like a batch.
+const RANDOM_BITS: u32 = 24;
+
+/// A segment that is allocated, empty and durable.
+pub struct Prepared {
+    /// Its id.
+    pub id: u64,
+    /// Its file.
+    pub file: Arc<dyn File>,
+}
+
+/// The name of a segment's file.
+pub fn file_name(id: u64) -> String {
+    format!("{id:016x}{SUFFIX}")
+}
+
+/// The segment of a file's name.
+pub fn id_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    if digits.len() != 16 {
+        return None;
+    }
+    u64::from_str_radix(digits, 16).ok()
+}
+
+/// An id above `last`.
+pub fn id_after(last: u64) -> u64 {
+    (((last >> RANDOM_BITS) + 1) << RANDOM_BITS) | (random::u64() & ((1 << RANDOM_BITS) - 1))
+}
+
+/// Makes a segment of `bytes`.
+///
+/// # Errors
+/// What the disk says; `StorageFull` if there is no room. No file is left behind then.
+pub async fn prepare(disk: &dyn Disk, dir: &str, id: u64, bytes: u64) -> io::Result<Prepared> {
+    let path = format!("{dir}/{}", file_name(id));
+    let file = disk.open(&path, OpenMode::Create).await?;
+    let made = async {
+        file.preallocate(bytes).await?;
+        file.sync().await?;
+        disk.sync_dir(dir).await
+    };
+    if let Err(error) = made.await {
+        // Room that a half-made segment holds is room that nobody else gets.
+        disk.remove(&path).await.ok();
+        return Err(error);
+    }
+    Ok(Prepared { id, file })
+}
+
+/// Keeps one segment allocated ahead, until nobody takes them any more. Sets `full` while there is no room.
+pub async fn prepare_ahead(
+    wal: Wal,
+    disk: Arc<dyn Disk>,
+    dir: String,
+    mut last: u64,
+    bytes: u64,
+    retry: Duration,
+    out: mpsc::Sender<Prepared>,
+) {
+    while let Ok(permit) = out.reserve().await {
+        let prepared = loop {
+            if out.is_closed() {
+                return;
+            }
+            // A new id for each attempt: a file that could not be removed must not be in the way.
+            last = id_after(last);
+            match prepare(disk.as_ref(), &dir, last, bytes).await {
+                Ok(prepared) => break prepared,
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    if !wal.shared().full.borrow().to_owned() {
+                        tracing::warn!(%error, "no room for the next segment of the log: writes are refused");
+                    }
+                    wal.shared().full.send_if_modified(|full| !std::mem::replace(full, true));
+                    sleep(retry).await;
+                }
+                Err(error) => {
+                    wal.fail(LogFailure::SegmentFailed(error.to_string()));
+                    return;
+                }
+            }
+        };
+        wal.shared().full.send_if_modified(|full| std::mem::replace(full, false));
+        permit.send(prepared);
+    }
+}

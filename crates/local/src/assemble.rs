@@ -1,0 +1,110 @@
+//! One node of each role, ready to be served and run.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use lamina_data::{DataNode, DataNodeOptions};
+use lamina_env::time::{self, Duration};
+use lamina_env::{Env, task};
+use lamina_frontend::{FrontendNode, FrontendOptions};
+use lamina_index::{IndexNode, IndexOptions};
+use lamina_node::{IdentityDoor, Me};
+use lamina_peers::Network;
+use lamina_rpc::{Guard, Identity, Services};
+
+/// A node that can be served at once, and lives when its future is driven.
+pub struct Node {
+    /// Its doors, behind their guard.
+    pub services: Services,
+    /// Says when it serves.
+    pub readiness: Arc<IdentityDoor>,
+    /// Its life; gives why it ended.
+    pub life: Pin<Box<dyn Future<Output = End> + Send>>,
+}
+
+/// Why a node ended.
+#[derive(Debug)]
+pub enum End {
+    /// The log on its volume is damaged: it must be replaced under a new identity.
+    Corrupt(String),
+    /// A write of its log failed: the whole process must end.
+    Failed(String),
+    /// The volume or the store refuses it.
+    Refused(String),
+}
+
+/// A frontend.
+///
+/// # Errors
+/// The volume or the log refuses.
+pub async fn frontend(env: Env, network: Arc<dyn Network>, options: FrontendOptions) -> Result<Node, End> {
+    let node = FrontendNode::open(env, network, options).await.map_err(frontend_end)?;
+    let identity = identity_of(node.me());
+    let services = Services {
+        kv: Some(Guard::everybody(node.kv_peer(), identity.clone())),
+        group: Some(Guard::members(node.group_peer(), identity.clone())),
+        raft: Some(Guard::members(node.raft_peer(), identity.clone())),
+        admin: Some(Guard::everybody(node.admin_peer(), identity)),
+        ..Services::default()
+    };
+    let readiness = node.readiness();
+    Ok(Node { services, readiness, life: Box::pin(async move { frontend_end(node.run().await) }) })
+}
+
+/// An index node.
+pub fn index(network: Arc<dyn Network>, options: IndexOptions) -> Node {
+    let node = IndexNode::new(network, options);
+    let identity = identity_of(node.me());
+    let services = Services {
+        index: Some(Guard::members(node.index_peer(), identity.clone())),
+        admin: Some(Guard::everybody(node.admin_peer(), identity)),
+        ..Services::default()
+    };
+    let readiness = node.readiness();
+    Node { services, readiness, life: Box::pin(async move { End::Refused(node.run().await.to_string()) }) }
+}
+
+/// A data node.
+///
+/// # Errors
+/// The volume refuses.
+pub async fn data(env: Env, network: Arc<dyn Network>, options: DataNodeOptions) -> Result<Node, End> {
+    let refused = |ended: lamina_data::Ended| End::Refused(ended.to_string());
+    let node = DataNode::open(env, network, options).await.map_err(refused)?;
+    let identity = identity_of(node.me());
+    let services = Services {
+        data: Some(Guard::members(node.data_peer(), identity.clone())),
+        admin: Some(Guard::everybody(node.admin_peer(), identity)),
+        ..Services::default()
+    };
+    let readiness = node.readiness();
+    Ok(Node { services, readiness, life: Box::pin(async move { refused(node.run().await) }) })
+}
+
+fn frontend_end(ended: lamina_frontend::Ended) -> End {
+    match ended {
+        lamina_frontend::Ended::LogCorrupt(error) => End::Corrupt(error.to_string()),
+        lamina_frontend::Ended::LogFailed(error) => End::Failed(error.to_string()),
+        lamina_frontend::Ended::Refused(error) => End::Refused(error.to_string()),
+        lamina_frontend::Ended::Volume(error) => End::Refused(error.to_string()),
+    }
+}
+
+/// The guard's picture of who this node is, brought up to date until it is settled.
+fn identity_of(me: Arc<Me>) -> Arc<Identity> {
+    let identity = Arc::new(Identity::new(me.cluster(), me.node()));
+    let settled = identity.clone();
+    drop(task::spawn(async move {
+        while settled.cluster().is_none() || settled.node().is_none() {
+            if let Some(node) = me.node() {
+                settled.set_node(node);
+            }
+            if let Some(cluster) = me.cluster() {
+                settled.set_cluster(cluster);
+            }
+            time::sleep(Duration::from_millis(5)).await;
+        }
+    }));
+    identity
+}

@@ -1,0 +1,4 @@
+//! State without IO and without a clock of its own.
+
+pub(crate) mod catalogue;
+pub(crate) mod jobs;

@@ -1,0 +1,176 @@
+//! Collection: tables that left are deleted; the sweep finds what earlier reigns and lost messages left behind
+//! (protocols §7.4).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lamina_env::time::{self, Duration, Instant};
+use lamina_peers::data::{DataStat, DeleteTables, DropCopy, ListTables, ListedTable};
+use lamina_peers::index::Release;
+use lamina_types::{Error, Incarnation, NodeId, Reason, Result, Role, ShardId, TableId};
+
+use crate::heart::ledger::Deletable;
+use crate::lead::copies::{Repair, repair};
+use crate::lead::work::Work;
+
+/// How often the ledger is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often a data node is swept without a cause.
+const SWEEP: Duration = Duration::from_secs(3600);
+/// What one call may take.
+const DEADLINE_MS: u64 = 5_000;
+/// Tables in one page of a list.
+const PAGE: u32 = 1000;
+
+/// Deletes what left, for ever.
+pub async fn run(work: Work) {
+    loop {
+        work.rest(LOOK).await;
+        let gone: Vec<Deletable> = work
+            .reigning
+            .ledger
+            .deletable()
+            .into_iter()
+            .filter(|gone| !work.host.published.is_named(gone.table))
+            .collect();
+        if gone.is_empty() {
+            continue;
+        }
+        release(&work, &gone).await;
+        delete(&work, &gone).await;
+        time::sleep(LOOK).await;
+    }
+}
+
+/// Gives the index parts up. What does not arrive is found by the index nodes' own comparison.
+async fn release(work: &Work, gone: &[Deletable]) {
+    let Ok(view) = work.links.view() else { return };
+    let mut by_shard: BTreeMap<ShardId, Vec<TableId>> = BTreeMap::new();
+    for one in gone {
+        by_shard.entry(one.shard).or_default().push(one.table);
+    }
+    let calls = by_shard.into_iter().flat_map(|(shard, tables)| {
+        let replicas = view.shard(shard).map(|view| view.replicas.clone()).unwrap_or_default();
+        replicas.into_iter().map(move |replica| (replica.node, Release { shard, tables: tables.clone() }))
+    });
+    let calls = calls.map(|(node, request)| async move {
+        let (peer, context) = work.links.index(node, DEADLINE_MS)?;
+        within(peer.call(context, request)).await
+    });
+    futures::future::join_all(calls).await;
+}
+
+async fn delete(work: &Work, gone: &[Deletable]) {
+    let mut by_node: BTreeMap<NodeId, Vec<TableId>> = BTreeMap::new();
+    for one in gone {
+        if one.nodes.is_empty() {
+            work.reigning.ledger.unused(one.table);
+        }
+        for node in &one.nodes {
+            by_node.entry(*node).or_default().push(one.table);
+        }
+    }
+    let calls = by_node.into_iter().map(|(node, tables)| async move {
+        let result = match work.links.data(node, DEADLINE_MS) {
+            Ok((peer, context)) => {
+                within(peer.call(context, DeleteTables { tables: tables.clone() })).await.map(|_| ())
+            }
+            // A node that is not part of the cluster any more has nothing that we could delete.
+            Err(_) => Ok(()),
+        };
+        if result.is_ok() {
+            for table in tables {
+                work.reigning.ledger.deleted(table, node);
+                work.metrics.collected.inc();
+            }
+        }
+    });
+    futures::future::join_all(calls).await;
+}
+
+/// Sweeps each data node at the beginning of the reign, at each new start of the node, and hourly.
+pub async fn sweep(work: Work) {
+    let mut swept: BTreeMap<NodeId, (Incarnation, Instant)> = BTreeMap::new();
+    loop {
+        if let Ok(cluster) = work.links.view() {
+            for node in cluster.nodes_of(Role::Data).filter(|node| node.seen) {
+                let due = swept.get(&node.node).is_none_or(|(incarnation, at)| {
+                    *incarnation != node.incarnation || at.elapsed() >= SWEEP
+                });
+                if due && let Err(error) = sweep_node(&work, node.node).await {
+                    tracing::debug!(node = %node.node, %error, "a data node could not be swept; it is tried again");
+                } else if due {
+                    swept.insert(node.node, (node.incarnation, time::now()));
+                }
+                learn_room(&work, node.node).await;
+            }
+        }
+        time::sleep(LOOK).await;
+    }
+}
+
+async fn learn_room(work: &Work, node: NodeId) {
+    let Ok((peer, context)) = work.links.data(node, DEADLINE_MS) else { return };
+    if let Ok(stats) = within(peer.call(context, DataStat {})).await {
+        work.room.set(node, stats.free_bytes, stats.total_bytes);
+    }
+}
+
+async fn sweep_node(work: &Work, node: NodeId) -> Result<()> {
+    let listed = list(work, node).await?;
+    let view = work.view();
+    let mut dead = Vec::new();
+    for one in &listed {
+        match view.table(one.table) {
+            Some(record) if record.copies.contains_key(&node) => {}
+            Some(_) => drop_unlisted(work, node, one).await,
+            None if work.reigning.ledger.may_delete(one.table) && !work.host.published.is_named(one.table) => {
+                dead.push(one.table);
+            }
+            None => {}
+        }
+    }
+    for tables in dead.chunks(PAGE as usize) {
+        let (peer, context) = work.links.data(node, DEADLINE_MS)?;
+        let deleted = within(peer.call(context, DeleteTables { tables: tables.to_vec() })).await?;
+        work.metrics.collected.inc_by(deleted.deleted);
+    }
+    // What the node should have and does not. The list is older than the view: a copy that came between is only
+    // ordered again, which changes nothing.
+    let there: BTreeSet<TableId> = listed.iter().map(|one| one.table).collect();
+    let lost = view.tables_on(node).map(|(table, _)| table).filter(|table| !there.contains(table));
+    for table in lost.collect::<Vec<_>>() {
+        repair(work, Repair { table, node, replace: false }).await;
+    }
+    Ok(())
+}
+
+/// A copy that no record names: left from an order whose outcome nobody waits for any more.
+async fn drop_unlisted(work: &Work, node: NodeId, one: &ListedTable) {
+    if one.stamp.reign > work.reigning.reign || work.reigning.ledger.is_copying(one.table, node) {
+        return;
+    }
+    if let Ok((peer, context)) = work.links.data(node, DEADLINE_MS) {
+        let _ = within(peer.call(context, DropCopy { table: one.table, up_to: one.stamp })).await;
+    }
+}
+
+async fn list(work: &Work, node: NodeId) -> Result<Vec<ListedTable>> {
+    let mut all = Vec::new();
+    loop {
+        let (peer, context) = work.links.data(node, DEADLINE_MS)?;
+        let after = all.last().map(|last: &ListedTable| last.table);
+        let request = ListTables { group: work.host.group, after, limit: PAGE };
+        let page = within(peer.call(context, request)).await?;
+        let empty = page.tables.is_empty();
+        all.extend(page.tables);
+        if !page.more || empty {
+            return Ok(all);
+        }
+    }
+}
+
+async fn within<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    time::timeout(Duration::from_millis(DEADLINE_MS), call)
+        .await
+        .unwrap_or_else(|_| Err(Error::new(Reason::Unreachable, "the node did not answer in time")))
+}

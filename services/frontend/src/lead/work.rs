@@ -1,0 +1,132 @@
+//! What all flows of a reign need: the host, the reign, and hands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use lamina_env::time::{self, Duration};
+use lamina_group::data::{Entry, GroupView, Outcome};
+use lamina_node::Links;
+use lamina_peers::data::CopyTarget;
+use lamina_peers::view::NodeState;
+use lamina_placement::copies::{DataSite, choose};
+use lamina_placement::Site;
+use lamina_types::{NodeId, Role, ShardId, TableId, TabletId};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::flow::search::Searcher;
+use crate::hand::tables::Tables;
+use crate::host::{DataHost, NotDone, Reigning};
+use crate::metrics::WorkMetrics;
+
+/// One reign at work. Cheap to clone.
+#[derive(Clone)]
+pub struct Work {
+    /// The group.
+    pub host: Arc<DataHost>,
+    /// The reign.
+    pub reigning: Arc<Reigning>,
+    /// The cluster.
+    pub links: Links,
+    /// Stores and installs tables.
+    pub tables: Arc<Tables>,
+    /// Reads tables.
+    pub searcher: Searcher,
+    /// Room on data nodes, as they said last.
+    pub room: Arc<Room>,
+    /// Figures.
+    pub metrics: WorkMetrics,
+    /// Compactions under way, and the views that they read.
+    pub jobs: Arc<Jobs>,
+    /// Wakes the flows that look for work when there may be some.
+    pub wake: Arc<Notify>,
+}
+
+/// Compactions under way.
+#[derive(Default)]
+pub struct Jobs(pub Mutex<BTreeMap<u32, (TabletId, lamina_engine::Task)>>);
+
+/// Room on data nodes.
+#[derive(Default)]
+pub struct Room(Mutex<BTreeMap<NodeId, (u64, u64)>>);
+
+impl Room {
+    /// A node said how much is free, of how much, in bytes.
+    pub fn set(&self, node: NodeId, free: u64, total: u64) {
+        self.0.lock().insert(node, (free, total));
+    }
+
+    fn of(&self, node: NodeId) -> (u64, u64) {
+        self.0.lock().get(&node).copied().unwrap_or((0, 0))
+    }
+}
+
+impl Work {
+    /// The newest view of the group. Flows of the leader need no leadership round: what they propose is checked.
+    pub fn view(&self) -> Arc<GroupView> {
+        self.host.published.view()
+    }
+
+    /// Proposes in this reign.
+    pub async fn propose(&self, entry: impl Into<Entry>) -> Result<Outcome, NotDone> {
+        self.host.propose(self.reigning.term, entry).await
+    }
+
+    /// Waits for work to look for, at most this long.
+    pub async fn rest(&self, longest: Duration) {
+        let _ = time::timeout(longest, self.wake.notified()).await;
+    }
+
+    /// The data nodes that take new copies of this group, with their room.
+    pub fn sites(&self) -> Vec<DataSite> {
+        let Ok(cluster) = self.links.view() else { return Vec::new() };
+        let view = self.view();
+        let usable = cluster.nodes_of(Role::Data).filter(|node| node.state == NodeState::Active && node.seen);
+        usable
+            .filter(|node| !view.is_banned(node.node))
+            .map(|node| {
+                let (free_bytes, total_bytes) = self.room.of(node.node);
+                DataSite { site: Site { node: node.node, zone: node.zone.clone() }, free_bytes, total_bytes }
+            })
+            .collect()
+    }
+
+    /// Names for a new table of a tablet: its id, and a stamped target for each copy. `None` if fewer data nodes
+    /// than a write quorum take copies.
+    pub fn name_table(&self, tablet: TabletId, shard: ShardId) -> Option<(TableId, Vec<CopyTarget>)> {
+        let config = self.view().config.clone();
+        let nodes = choose(tablet, config.data_replication, &self.sites());
+        if nodes.len() < config.write_quorum() as usize {
+            return None;
+        }
+        let ledger = &self.reigning.ledger;
+        let table = ledger.open_table(nodes.iter().copied(), shard);
+        let cluster = self.links.view().ok()?;
+        let target = |node: NodeId| {
+            let address = cluster.node(node).map(|node| node.address.clone()).unwrap_or_default();
+            CopyTarget { node, address, stamp: ledger.stamp() }
+        };
+        Some((table, nodes.into_iter().map(target).collect()))
+    }
+
+    /// What became of tables whose commit was proposed, for the ledger.
+    pub fn settle(&self, tables: impl IntoIterator<Item = TableId>, result: &Result<Outcome, NotDone>) {
+        for table in tables {
+            match result {
+                Ok(_) => self.reigning.ledger.became_live(table),
+                Err(NotDone::Refused(_) | NotDone::NotProposed(_)) => self.reigning.ledger.refused(table),
+                // It may still become live: the next reign decides (rule G4).
+                Err(NotDone::Unknown) => {}
+            }
+        }
+    }
+
+    /// Tables that left: the collector may delete them once nobody here reads them.
+    pub fn left(&self, before: &GroupView, shard: ShardId, tables: impl IntoIterator<Item = TableId>) {
+        for table in tables {
+            let nodes: BTreeSet<NodeId> =
+                before.table(table).map(|record| record.copies.keys().copied().collect()).unwrap_or_default();
+            self.reigning.ledger.left(table, nodes, shard);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The meta leader: begins its reign, listens, decides, proposes, until nothing is left to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::future::join_all;
+use lamina_env::time::{self, Duration};
+use lamina_group::meta::guard::{Answers, can_forget, caught_up_frontends, meta_answer};
+use lamina_group::meta::{MetaEntry, Observed, Observer, Outcome, decide};
+use lamina_node::Links;
+use lamina_peers::group::GroupStat;
+use lamina_peers::view::NodeState;
+use lamina_placement::replicas::{Membership, MembershipStep, membership_step};
+use lamina_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaId, Role};
+
+use crate::meta::founding::Founding;
+use crate::meta::host::{MetaHost, MetaReign};
+
+/// How often the leader decides without news.
+const LOOK: Duration = Duration::from_millis(100);
+/// What one question to a leader of a group may take.
+const DEADLINE_MS: u64 = 2_000;
+
+/// Waits for leadership of the meta group, reigns, and begins again, for ever.
+pub async fn run(host: Arc<MetaHost>, links: Links, founding: Arc<Founding>) {
+    let mut leadership = host.replica.leadership();
+    loop {
+        let term = {
+            let now = leadership.borrow_and_update();
+            now.mine.then_some(now.term)
+        };
+        let Some(term) = term else {
+            if leadership.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        if let Some(reign) = begin(&host, &links, term).await {
+            tracing::info!(term, reign = %reign.reign, "this node leads the meta group");
+            let ended = EndOnDrop(host.clone());
+            host.set_reigning(Some(reign.clone()));
+            tokio::select! {
+                biased;
+                _ = leadership.wait_for(|now| !now.mine || now.term != term) => {}
+                () = rule(&host, &links, &founding, &reign) => {}
+            }
+            drop(ended);
+        } else {
+            let _ = time::timeout(LOOK, leadership.changed()).await;
+        }
+    }
+}
+
+struct EndOnDrop(Arc<MetaHost>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.set_reigning(None);
+    }
+}
+
+async fn begin(host: &MetaHost, links: &Links, term: u64) -> Option<Arc<MetaReign>> {
+    let entry = MetaEntry::BeginReign { node: links.me.node()?, incarnation: links.me.incarnation() };
+    match host.propose(term, &entry).await {
+        Ok(Outcome::Began(reign)) => {
+            let observer = parking_lot::Mutex::new(Observer::new(host.now_ms()));
+            Some(Arc::new(MetaReign { term, reign, observer }))
+        }
+        Ok(_) | Err(_) => None,
+    }
+}
+
+async fn rule(host: &MetaHost, links: &Links, founding: &Founding, reign: &MetaReign) {
+    loop {
+        let observed = observe(host, links, founding, reign).await;
+        let changes = decide(&host.state(), &observed);
+        let idle = changes.is_empty();
+        for change in changes {
+            let name = change.name();
+            match host.propose(reign.term, &change.in_reign(reign.reign)).await {
+                Ok(Outcome::Refused(refusal)) => tracing::debug!(change = name, %refusal, "refused"),
+                Ok(_) => tracing::debug!(change = name, "applied"),
+                Err(error) => tracing::debug!(change = name, %error, "not applied"),
+            }
+        }
+        change_members(host).await;
+        if idle {
+            let _ = time::timeout(LOOK, host.news.notified()).await;
+        } else {
+            // What was applied may make other steps possible at once; the list is never long.
+            time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+async fn observe(host: &MetaHost, links: &Links, founding: &Founding, reign: &MetaReign) -> Observed {
+    let mut observed = reign.observer.lock().observed(host.now_ms());
+    let state = host.state();
+    if state.founded().is_none() {
+        observed.bootstrap = founding.record().map(Into::into);
+        return observed;
+    }
+    let granted = state.grant().and_then(|grant| state.node(grant.node)).map(|node| node.role);
+    if granted == Some(Role::Frontend) {
+        let answers = answers(host, links, &[]).await;
+        observed.caught_up = caught_up_frontends(&state, &answers);
+    }
+    let lost: Vec<(NodeId, Epoch)> = state
+        .nodes()
+        .iter()
+        .filter(|(_, node)| node.role == Role::Data && node.state == NodeState::Dead && node.released)
+        .map(|(id, node)| (*id, node.state_epoch))
+        .collect();
+    for (node, epoch) in lost {
+        let answers = answers(host, links, &[node]).await;
+        if can_forget(&state, &observed, node, &answers).is_ok() {
+            observed.forgettable.insert(node, epoch);
+        }
+    }
+    observed
+}
+
+/// How every group is, the meta group included, which this process leads.
+pub async fn answers(host: &MetaHost, links: &Links, nodes: &[NodeId]) -> Answers {
+    let mut answers = ask_groups(links, nodes).await;
+    if let Some(me) = links.me.node() {
+        let members = host.replica.members();
+        let answer = meta_answer(&host.state(), me, &members.voters, &caught_up(host));
+        answers.insert(GroupId::META, answer);
+    }
+    answers
+}
+
+/// Replicas of the meta group whose log is near the end of ours.
+fn caught_up(host: &MetaHost) -> BTreeSet<ReplicaId> {
+    let committed = host.replica.committed().0;
+    let near = |matched: Option<LogIndex>| matched.is_some_and(|matched| matched.0 + 100 >= committed);
+    let progress = host.replica.progress();
+    progress.into_iter().filter(|one| near(one.matched)).map(|one| one.replica).collect()
+}
+
+/// Asks the leader of every data group how it is, and what of it only these nodes have.
+pub async fn ask_groups(links: &Links, nodes: &[NodeId]) -> Answers {
+    let Ok(view) = links.view() else { return BTreeMap::new() };
+    let groups = view.groups.iter().filter(|group| group.group != GroupId::META);
+    let asks = groups.map(|group| async {
+        let leader_first =
+            group.leader.into_iter().chain(group.replicas.iter().map(|placement| placement.node));
+        let mut asked = Vec::new();
+        for node in leader_first {
+            if asked.contains(&node) {
+                continue;
+            }
+            asked.push(node);
+            let Ok((peer, context)) = links.group(node, DEADLINE_MS) else { continue };
+            let request = GroupStat { group: group.group, nodes: nodes.to_vec() };
+            let call = peer.call(context, request);
+            if let Ok(Ok(stats)) = time::timeout(Duration::from_millis(DEADLINE_MS), call).await {
+                return Some((group.group, stats));
+            }
+        }
+        None
+    });
+    join_all(asks).await.into_iter().flatten().collect()
+}
+
+/// The meta group's own members: as for every group (protocols §8.3), by its leader.
+async fn change_members(host: &MetaHost) {
+    let state = host.state();
+    let Some(group) = state.groups().get(&GroupId::META) else { return };
+    let members = host.replica.members();
+    let membership = Membership {
+        placed: group.replicas.keys().copied().collect(),
+        leaving: group.replicas.iter().filter(|(_, it)| it.leaving.is_some()).map(|(id, _)| *id).collect(),
+        voters: members.voters,
+        joint: members.joint,
+        learners: members.learners,
+        caught_up: caught_up(host),
+    };
+    let step = match membership_step(&membership) {
+        None => return,
+        Some(MembershipStep::AddLearner(replica)) => host.replica.add_learner(replica).await,
+        Some(MembershipStep::ChangeVoters(voters)) => host.replica.change_voters(voters).await,
+    };
+    if let Err(error) = step {
+        tracing::debug!(?error, "a step of the meta group's membership failed");
+    }
+}
