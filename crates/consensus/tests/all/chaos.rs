@@ -88,7 +88,10 @@ async fn reader(fleet: Fleet, ledger: Ledger) {
         let Ok(Some(page)) = read.await else { continue };
         for (index, text) in before {
             let found = page.lines.iter().any(|(at, line)| *at == index && line.as_ref() == text.as_bytes());
-            assert!(found, "a read on n{node} does not see entry {index} of group {group}, acknowledged before it");
+            assert!(
+                found,
+                "a read on n{node} does not see entry {index} of group {group}, acknowledged before it"
+            );
         }
         ledger.0.lock().reads += 1;
     }

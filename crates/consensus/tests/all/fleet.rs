@@ -112,7 +112,8 @@ struct Door {
 impl Port<RaftRequest, RaftAnswer> for Door {
     async fn call(&self, _: RequestContext, request: RaftRequest) -> Result<RaftAnswer> {
         let RaftRequest::RaftCall(call) = request;
-        let open = self.running.lock().get(&self.node).and_then(|running| running.open.get(&call.group).cloned());
+        let open =
+            self.running.lock().get(&self.node).and_then(|running| running.open.get(&call.group).cloned());
         let open = open.filter(|open| open.replica.id() == call.to);
         let open = open.ok_or_else(|| Error::new(Reason::NotFound, "no such replica here"))?;
         let frame = open.replica.handle(call.from, call.frame).await?;
@@ -159,7 +160,12 @@ impl Fleet {
         self.nodes.lock().insert(node, handle);
     }
 
-    async fn boot(&self, node: u64, env: lamina_env::Env, network: NetworkOf) -> std::result::Result<(), OpenError> {
+    async fn boot(
+        &self,
+        node: u64,
+        env: lamina_env::Env,
+        network: NetworkOf,
+    ) -> std::result::Result<(), OpenError> {
         let store = LogStore::open(env, "log", self.options.clone()).await?;
         let wire: Arc<dyn RaftWire> = Arc::new(Wire { node, network, calls: self.calls.clone() });
         for group in (1..=self.groups).map(GroupId) {

@@ -85,7 +85,8 @@ fn a_restart_of_all_with_torn_tails_keeps_what_was_acknowledged() {
         let last = fleet.put(G, "end").await;
         let page = fleet.agree(G, last.0).await;
         for (index, text) in acknowledged {
-            let found = page.lines.iter().find(|(at, _)| *at == index.0).expect("an acknowledged entry is there");
+            let found =
+                page.lines.iter().find(|(at, _)| *at == index.0).expect("an acknowledged entry is there");
             let found = String::from_utf8_lossy(&found.1);
             assert!(found.starts_with(&text), "{index:?} is {found:.20} and not {text:.20}");
         }
@@ -201,10 +202,11 @@ fn a_replica_is_added_promoted_and_removed_and_its_id_is_never_used_again() {
         store.delete_replica(G, replica_of(G, leaves)).await.unwrap();
         assert!(store.replicas().is_empty());
         let last = fleet.put(G, "after").await;
-        fleet.eventually("the new one follows", || {
-            (fleet.open(4, G)?.page.lock().applied >= last.0).then_some(())
-        })
-        .await;
+        fleet
+            .eventually("the new one follows", || {
+                (fleet.open(4, G)?.page.lock().applied >= last.0).then_some(())
+            })
+            .await;
         // After a crash, too.
         fleet.crash(leaves);
         let refused = fleet.eventually("the id is refused", || fleet.refused(leaves)).await;
@@ -275,9 +277,12 @@ fn a_leader_that_is_cut_off_answers_no_round() {
         let cut = world.network().cut(Cut::Isolated(name(leader)));
         let result = timeout(Duration::from_secs(10), replica.round()).await.unwrap();
         assert!(matches!(result, Err(RoundError::NoQuorum | RoundError::NotLeader { .. })), "{result:?}");
-        let proposed = timeout(Duration::from_secs(3), replica.propose(term, Bytes::from_static(b"cut off"))).await;
+        let proposed =
+            timeout(Duration::from_secs(3), replica.propose(term, Bytes::from_static(b"cut off"))).await;
         assert!(!matches!(proposed, Ok(Ok(_))));
-        fleet.eventually("the others elect", || fleet.present_leader(G).filter(|(node, _)| *node != leader)).await;
+        fleet
+            .eventually("the others elect", || fleet.present_leader(G).filter(|(node, _)| *node != leader))
+            .await;
         fleet.put(G, "second").await;
         world.network().mend(cut);
         let last = fleet.put(G, "third").await;
@@ -300,7 +305,10 @@ fn a_peer_that_is_down_costs_few_messages() {
         }
         let calls = fleet.calls(leader, down) - before;
         // Ten heartbeats a second, and entries with a pause of half a second.
-        assert!((50..=600).contains(&calls), "{calls} calls to a peer that is down, in ten seconds and a bit");
+        assert!(
+            (50..=600).contains(&calls),
+            "{calls} calls to a peer that is down, in ten seconds and a bit"
+        );
     });
 }
 
@@ -311,7 +319,8 @@ fn an_entry_that_the_machine_cannot_understand_stops_the_replica() {
         fleet.put(G, "first").await;
         let (node, term) = fleet.leader(G).await;
         let replica = fleet.open(node, G).unwrap().replica;
-        let proposed = timeout(Duration::from_secs(3), replica.propose(term, Bytes::from_static(POISON))).await;
+        let proposed =
+            timeout(Duration::from_secs(3), replica.propose(term, Bytes::from_static(POISON))).await;
         assert!(!matches!(proposed, Ok(Ok(_))));
         let stop = fleet.until(replica.stopped(), Option::is_some).await;
         assert!(stop.unwrap().0.contains("cannot be understood"));
@@ -335,6 +344,10 @@ fn the_hint_follows_the_median_of_the_voters_clocks() {
         assert!(hint <= real, "{hint} at {real}");
         let progress = replica.progress();
         assert_eq!(progress.len(), 2);
-        assert!(progress.iter().all(|other| other.matched.is_some() && other.silent_ms.is_some_and(|ms| ms < 1000)));
+        assert!(
+            progress
+                .iter()
+                .all(|other| other.matched.is_some() && other.silent_ms.is_some_and(|ms| ms < 1000))
+        );
     });
 }

@@ -149,7 +149,10 @@ fn the_format_does_not_change() {
     let golden = include_bytes!("../../../tests/golden/wal-1.bin");
     let mut volume = Volume::default();
     volume.open(0x0123_4567);
-    volume.append(&[Record::Made(OWNER), Record::Vote(OWNER, SavedVote { term: 3, replica: 50, committed: false })]);
+    volume.append(&[
+        Record::Made(OWNER),
+        Record::Vote(OWNER, SavedVote { term: 3, replica: 50, committed: false }),
+    ]);
     volume.append(&[entry(0), entry(1), Record::Committed(OWNER, LogPoint { term: 2, index: 0 })]);
     let end = volume.end();
     assert_eq!(&volume.segments[0].1[..end], golden.as_slice());
