@@ -20,8 +20,22 @@ pub const SERVICES: [&str; 6] = ["frontend", "index", "data", "rpc", "process", 
 /// What a metric's name may not end with: other units than the base units seconds, bytes and ratio, with which a
 /// dashboard would have to multiply. A name without a unit counts things.
 pub const OTHER_UNITS: [&str; 16] = [
-    "ms", "us", "ns", "millis", "micros", "nanos", "milliseconds", "microseconds", "nanoseconds", "minutes", "hours",
-    "kb", "mb", "gb", "mib", "percent",
+    "ms",
+    "us",
+    "ns",
+    "millis",
+    "micros",
+    "nanos",
+    "milliseconds",
+    "microseconds",
+    "nanoseconds",
+    "minutes",
+    "hours",
+    "kb",
+    "mb",
+    "gb",
+    "mib",
+    "percent",
 ];
 
 /// A name that breaks the rule.
@@ -194,12 +208,7 @@ mod tests {
 
     #[test]
     fn a_name_says_its_service_what_it_measures_and_its_unit() {
-<<<<<<< HEAD
-        for good in ["lamina_data_blocks_read_total", "lamina_index_memory_bytes", "lamina_rpc_call_seconds"]
-        {
-=======
         for good in ["lamina_data_blocks_read_total", "lamina_index_tables", "lamina_rpc_call_seconds"] {
->>>>>>> rpc
             assert_eq!(check_name(good), Ok(()), "{good}");
         }
         let refused = |name: &str| check_name(name).unwrap_err();
@@ -224,7 +233,9 @@ mod tests {
         assert!(text.contains("lamina_data_blocks_read_total 3"), "{text}");
         assert!(text.contains("lamina_index_memory_bytes 7"), "{text}");
         assert_eq!(metrics.check(), Ok(()));
-        metrics.with_registry(|registry| registry.register("lamina_data_pause_ms", "No", Counter::<u64>::default()));
+        metrics.with_registry(|registry| {
+            registry.register("lamina_data_pause_ms", "No", Counter::<u64>::default())
+        });
         assert!(matches!(metrics.check(), Err(NameError::Unit(_))));
     }
 }
