@@ -70,7 +70,7 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     let is_word = |word: &&str| {
         !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     };
-    if words.first() != Some(&"lamina") || !words.iter().all(|word| is_word(word)) {
+    if words.first() != Some(&"lamina") || !words.iter().all(is_word) {
         return Err(NameError::Form(name.to_owned()));
     }
     if !words.get(1).is_some_and(|service| SERVICES.contains(service)) {
