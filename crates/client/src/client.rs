@@ -9,8 +9,8 @@ use lamina_peers::admin::{
     AdminAnswer, AdminRequest, ClusterStatus, FlushStore, Probe, Probed, Status, StoreFlushed,
 };
 use lamina_peers::kv::{
-    BatchGet, Found, Get, Got, Hello, KvAnswer, KvRequest, ReadAt, ReleaseSnapshot, TakeSnapshot, Welcome, Write,
-    Written,
+    BatchGet, Found, Get, Got, Hello, KvAnswer, KvRequest, ReadAt, ReleaseSnapshot, TakeSnapshot, Welcome,
+    Write, Written,
 };
 use lamina_peers::{Network, Operation};
 use lamina_rpc::GrpcNetwork;
@@ -56,7 +56,10 @@ impl Client {
     }
 
     /// A client over another network: embedded, or simulated.
-    pub fn over<A: Into<String>>(network: Arc<dyn Network>, addresses: impl IntoIterator<Item = A>) -> Client {
+    pub fn over<A: Into<String>>(
+        network: Arc<dyn Network>,
+        addresses: impl IntoIterator<Item = A>,
+    ) -> Client {
         let route = Route::new(addresses.into_iter().map(Into::into).collect());
         let inner = Inner { network, route, requests: Requests::default() };
         Client { inner: Arc::new(inner), options: Options::default() }
@@ -234,7 +237,8 @@ impl Client {
         let left = deadline.saturating_duration_since(time::now());
         let context = RequestContext::new(random::u128(), millis(left));
         let peer = self.inner.network.kv(&address);
-        let result = time::timeout(left, peer.call(context, operation)).await.unwrap_or_else(|_| Err(too_late()));
+        let result =
+            time::timeout(left, peer.call(context, operation)).await.unwrap_or_else(|_| Err(too_late()));
         if let Err(error) = &result {
             self.inner.route.learn(&address, error);
         }

@@ -86,7 +86,9 @@ mod tests {
         let requests = Requests::default();
         assert!(matches!(requests.next(), Ticket::NeedVersion));
         requests.begin(Version(7));
-        let (Ticket::Id(first), Ticket::Id(second)) = (requests.next(), requests.next()) else { panic!("ids") };
+        let (Ticket::Id(first), Ticket::Id(second)) = (requests.next(), requests.next()) else {
+            panic!("ids")
+        };
         assert_eq!((first.seq, second.seq, second.done_below), (1, 2, 1));
         requests.done(&first);
         let Ticket::Id(third) = requests.next() else { panic!("an id") };

@@ -13,7 +13,9 @@ pub enum OpenError {
     #[error("the log on this volume cannot be used ({0}): replace the node under a new identity")]
     Corrupt(#[from] WalCorrupt),
     /// `WAL_CORRUPT`: the log is whole, but entries or a checkpoint of one replica are not.
-    #[error("replica {replica} of group {group} cannot be restored ({what}): replace the node under a new identity")]
+    #[error(
+        "replica {replica} of group {group} cannot be restored ({what}): replace the node under a new identity"
+    )]
     ReplicaCorrupt {
         /// The group.
         group: GroupId,
@@ -23,7 +25,9 @@ pub enum OpenError {
         what: String,
     },
     /// The replica was deleted from this volume, or is open already: its id stands for one log for ever (Q1).
-    #[error("replica {replica} of group {group} was deleted here or is open already: its id is not used again")]
+    #[error(
+        "replica {replica} of group {group} was deleted here or is open already: its id is not used again"
+    )]
     IdUsed {
         /// The group.
         group: GroupId,
@@ -56,7 +60,9 @@ pub enum OpenError {
 pub enum LogFailure {
     /// A write or a sync failed. It is never tried again: after a failed sync the page cache may show bytes that
     /// the disk never got.
-    #[error("writing or syncing the log failed ({0}): the process ends, and starts again from what is on disk")]
+    #[error(
+        "writing or syncing the log failed ({0}): the process ends, and starts again from what is on disk"
+    )]
     SyncFailed(String),
     /// The next segment could not be made, for another reason than lack of room.
     #[error("the next segment of the log cannot be made ({0}): the process ends")]

@@ -64,7 +64,8 @@ impl LogStore {
     pub async fn open(env: Env, dir: &str, options: LogOptions) -> Result<LogStore, OpenError> {
         let Recovered { wal, writer, ledger, tables } =
             recover(env.disk.clone(), &format!("{dir}/wal"), &options).await?;
-        let deleted = ledger.accounts().filter(|(_, account)| account.deleted).map(|(owner, _)| owner).collect();
+        let deleted =
+            ledger.accounts().filter(|(_, account)| account.deleted).map(|(owner, _)| owner).collect();
         let store = LogStore(Arc::new(Inner {
             env,
             dir: dir.to_owned(),
@@ -137,7 +138,9 @@ impl LogStore {
             _ => OpenError::Io(error),
         })?;
         if is_new && shelf.current().is_some() {
-            return Err(corrupt("there is a checkpoint, but the log knows nothing of the replica".to_owned()));
+            return Err(corrupt(
+                "there is a checkpoint, but the log knows nothing of the replica".to_owned(),
+            ));
         }
         let table = match known {
             Some(table) => table,
@@ -150,7 +153,9 @@ impl LogStore {
         };
         let purged = table.lock().purged;
         if purged.is_some_and(|purged| shelf.at().is_none_or(|at| at.index < purged.index)) {
-            return Err(corrupt("its log was cut, and the checkpoint that holds what was cut is missing".to_owned()));
+            return Err(corrupt(
+                "its log was cut, and the checkpoint that holds what was cut is missing".to_owned(),
+            ));
         }
         let options = inner.options.clone();
         let failed = |what: String| OpenError::Raft { group, replica, what };

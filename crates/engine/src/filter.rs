@@ -2,7 +2,7 @@
 //!
 //! A filter knows 64-bit hashes of whole keys, without versions ([`key_hash`]), so that a reader hashes a key once
 //! and asks the filters of all candidate tables. It lives as a slice of the index part and is probed where it lies.
-//! Binary fuse filters ([`fuse`], built by `xorf`) are smallest; [`bloom`] is the fallback and builds faster.
+//! Binary fuse filters ([`fuse`], built by `xorf`) are smallest and fastest to ask; [`bloom`] is the fallback.
 
 mod bloom;
 mod fuse;
@@ -23,7 +23,8 @@ pub enum FilterKind {
     /// Binary fuse filter with 16-bit fingerprints: about 18.2 bits per key, 0.0015 % false positives. For the
     /// upper runs, which have few keys.
     Fuse16,
-    /// Bloom filter: builds several times faster. 10 bits per key give about 0.9 % false positives.
+    /// Bloom filter: building it takes no memory beside the filter itself and cannot fail. 10 bits per key give about
+    /// 0.9 % false positives.
     Bloom {
         /// 1 to 64.
         bits_per_key: u8,

@@ -11,9 +11,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lamina_env::Disk;
 use lamina_env::disk::OpenMode;
 use lamina_env::disk::os::OsDisk;
-use lamina_env::Disk;
 use lamina_peers::admin::Bootstrap;
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,10 @@ impl Directory {
     ///
     /// # Errors
     /// The operating system refuses.
-    #[expect(clippy::disallowed_methods, reason = "a whole volume is renamed, which no volume can do to itself")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a whole volume is renamed, which no volume can do to itself"
+    )]
     pub fn set_aside(&self, node: &str, now_ms: u64) -> io::Result<PathBuf> {
         let aside = self.path.join("replaced");
         std::fs::create_dir_all(&aside)?;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use lamina_client::Client;
 use lamina_data::DataNodeOptions;
-use lamina_env::disk::Disk;
 use lamina_env::clock::{Clock, OsClock};
+use lamina_env::disk::Disk;
 use lamina_env::task::TaskGroup;
 use lamina_env::time::{self, Duration, Instant};
 use lamina_env::{Env, random};
@@ -212,10 +212,9 @@ impl Store {
                 self.nodes.stop();
                 return Err(error);
             }
-            let quick = client.clone().with(lamina_client::Options {
-                deadline: Duration::from_millis(500),
-                repeat: false,
-            });
+            let quick = client
+                .clone()
+                .with(lamina_client::Options { deadline: Duration::from_millis(500), repeat: false });
             match quick.probe().await {
                 Ok(_) => return Ok(()),
                 Err(error) => why = error.to_string(),
@@ -229,9 +228,10 @@ impl Store {
     async fn open_doors(&mut self, options: &UpOptions) -> Result<(), UpError> {
         if let Some(listen) = &options.listen {
             let services = self.client_services();
-            let server = serve(ServerOptions { listen: listen.clone(), services, calls: None, reflection: true })
-                .await
-                .map_err(UpError::Listen)?;
+            let server =
+                serve(ServerOptions { listen: listen.clone(), services, calls: None, reflection: true })
+                    .await
+                    .map_err(UpError::Listen)?;
             self.endpoints.clients = vec![server.address().to_string()];
             self.server = Some(server);
         }
@@ -252,7 +252,11 @@ impl Store {
     /// The one client door: the first frontend's, which sends on to whoever leads.
     fn client_services(&self) -> Services {
         let first = self.frontends.first().cloned().unwrap_or_default();
-        Services { kv: Some(self.network.kv(&first)), admin: Some(self.network.admin(&first)), ..Services::default() }
+        Services {
+            kv: Some(self.network.kv(&first)),
+            admin: Some(self.network.admin(&first)),
+            ..Services::default()
+        }
     }
 }
 
@@ -291,7 +295,10 @@ impl Supervisor {
                     }
                     Err(End::Failed(why) | End::Refused(why)) => {
                         self.nodes.stop();
-                        return Err(UpError::Refused(format!("{}: {why}", self.options.dir.join(&name).display())));
+                        return Err(UpError::Refused(format!(
+                            "{}: {why}",
+                            self.options.dir.join(&name).display()
+                        )));
                     }
                 }
             }
@@ -371,10 +378,13 @@ impl Supervisor {
     /// Replaces a node whose log is damaged under a new identity, as the operator does in a cluster.
     async fn replace(self, role: Role, name: String, why: String) {
         tracing::error!(node = name, why, "the node is replaced under a new identity");
-        let lost = lamina_node::identity::read(&match self.env(&name) {
-            Ok(env) => env,
-            Err(_) => return,
-        }, role)
+        let lost = lamina_node::identity::read(
+            &match self.env(&name) {
+                Ok(env) => env,
+                Err(_) => return,
+            },
+            role,
+        )
         .await
         .ok()
         .flatten()
@@ -429,8 +439,13 @@ impl Supervisor {
                     record.cluster
                 )));
             }
-            if known.is_empty() && !members.is_empty() {
-                self.order(&record, &members).await?;
+            let ordered = self.order(&record, &members).await?;
+            if !ordered && known.is_empty() && !members.is_empty() {
+                return Err(UpError::Refused(
+                    "bootstrap.json names frontends whose volumes are not in the directory any more \
+                     (VolumesLost): put the volumes back, or begin a new store in an empty directory"
+                        .into(),
+                ));
             }
             return Ok(record.cluster);
         }
@@ -454,7 +469,8 @@ impl Supervisor {
         let mut members = Vec::new();
         for seed in &self.seeds {
             let peer = self.network.admin(seed);
-            let Ok(identity) = peer.call(RequestContext::new(random::u128(), 5_000), Identify {}).await else {
+            let Ok(identity) = peer.call(RequestContext::new(random::u128(), 5_000), Identify {}).await
+            else {
                 continue;
             };
             if let Some(node) = identity.node {
@@ -464,27 +480,21 @@ impl Supervisor {
         Ok(members)
     }
 
+    /// Gives the record to the first members that have no store yet; whether there were any.
     async fn order(
         &self,
         record: &Bootstrap,
         members: &[(FirstMember, Option<ClusterId>)],
-    ) -> Result<(), UpError> {
-        let listed = members.iter().filter(|(member, _)| record.members.iter().any(|it| it.node == member.node));
+    ) -> Result<bool, UpError> {
+        let is_listed = |member: &FirstMember| record.members.iter().any(|listed| listed.node == member.node);
         let mut ordered = false;
-        for (member, _) in listed {
+        for (member, _) in members.iter().filter(|(member, cluster)| cluster.is_none() && is_listed(member)) {
             let peer = self.network.admin(&member.address);
             let order = peer.call(RequestContext::new(random::u128(), 10_000), record.clone());
             order.await.map_err(|error| UpError::Refused(error.to_string()))?;
             ordered = true;
         }
-        if ordered {
-            return Ok(());
-        }
-        Err(UpError::Refused(
-            "bootstrap.json names frontends whose volumes are not in the directory any more (VolumesLost): \
-             put the volumes back, or begin a new store in an empty directory"
-                .into(),
-        ))
+        Ok(ordered)
     }
 }
 
@@ -504,4 +514,3 @@ pub fn names(role: Role, count: u32) -> Vec<String> {
 fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> UpError {
     move |error| UpError::Io { doing: doing.to_owned(), error }
 }
-

@@ -57,7 +57,11 @@ impl DataNode {
     ///
     /// # Errors
     /// [`Ended`]: the volume belongs to somebody else, is in use, or cannot be read.
-    pub async fn open(env: Env, network: Arc<dyn Network>, options: DataNodeOptions) -> Result<DataNode, Ended> {
+    pub async fn open(
+        env: Env,
+        network: Arc<dyn Network>,
+        options: DataNodeOptions,
+    ) -> Result<DataNode, Ended> {
         let volume = identity::open(&env, Role::Data).await.map_err(Ended::Volume)?;
         let me = Arc::new(Me::new(Role::Data, options.name, options.address));
         me.settle_node(volume.identity().node);

@@ -145,7 +145,11 @@ impl WorkMetrics {
             "Bytes of tables that compactions read",
             self.compacted_bytes.clone(),
         );
-        registry.register("lamina_frontend_repairs", "Copies of tables that were made anew", self.repairs.clone());
+        registry.register(
+            "lamina_frontend_repairs",
+            "Copies of tables that were made anew",
+            self.repairs.clone(),
+        );
         registry.register("lamina_frontend_collected", "Tables that were deleted", self.collected.clone());
         registry.register("lamina_frontend_leads", "Groups that this frontend leads", self.leads.clone());
     }

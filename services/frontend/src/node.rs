@@ -96,7 +96,11 @@ impl FrontendNode {
     ///
     /// # Errors
     /// [`Ended`]: the volume belongs to somebody else or is in use, or the log is damaged.
-    pub async fn open(env: Env, network: Arc<dyn Network>, options: FrontendOptions) -> Result<FrontendNode, Ended> {
+    pub async fn open(
+        env: Env,
+        network: Arc<dyn Network>,
+        options: FrontendOptions,
+    ) -> Result<FrontendNode, Ended> {
         let volume = identity::open(&env, Role::Frontend).await.map_err(Ended::Volume)?;
         let founding = Arc::new(Founding::open(env.clone()).await.map_err(Ended::Volume)?);
         let me = Arc::new(Me::new(Role::Frontend, options.name, options.address));
@@ -205,7 +209,7 @@ impl FrontendNode {
                 reads: hosts.iter().map(|host| host.metrics.reads.get()).sum(),
                 writes: hosts.iter().map(|host| host.metrics.writes.get()).sum(),
                 cache_bytes: blocks.cache_bytes(),
-                log_bytes: store.stats().bytes,
+                log_bytes: store.stats().log_bytes,
                 free_bytes: 0,
             }
         })
@@ -313,7 +317,9 @@ impl FrontendNode {
 
     async fn begin(&mut self, replicas: &Arc<Replicas>, record: &Bootstrap) -> Result<(), Ended> {
         let me = self.links.me.node();
-        let Some(at) = record.members.iter().position(|member| Some(member.node) == me) else { return Ok(()) };
+        let Some(at) = record.members.iter().position(|member| Some(member.node) == me) else {
+            return Ok(());
+        };
         let members: Vec<ReplicaId> = (1..=record.members.len() as u64).map(ReplicaId).collect();
         self.open_meta(replicas, ReplicaId(at as u64 + 1), Some(members)).await
     }
@@ -420,7 +426,12 @@ impl Report for Leading {
                 term: reigning.term,
                 voters: if members.joint { Vec::new() } else { members.voters.into_iter().collect() },
                 ranges: view.tablets.iter().map(|tablet| tablet.range.clone()).collect(),
-                bans: view.bans.iter().filter(|(_, ban)| ban.banned).map(|(node, ban)| (*node, ban.epoch)).collect(),
+                bans: view
+                    .bans
+                    .iter()
+                    .filter(|(_, ban)| ban.banned)
+                    .map(|(node, ban)| (*node, ban.epoch))
+                    .collect(),
             });
         }
         let Some(meta) = self.0.meta() else { return };

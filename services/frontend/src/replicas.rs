@@ -68,7 +68,11 @@ impl Replicas {
             if let Some(view) = view {
                 match self.bring_to(&view).await {
                     Ok(()) => {}
-                    Err(error @ (OpenError::Corrupt(_) | OpenError::ReplicaCorrupt { .. } | OpenError::Level { .. })) => {
+                    Err(
+                        error @ (OpenError::Corrupt(_)
+                        | OpenError::ReplicaCorrupt { .. }
+                        | OpenError::Level { .. }),
+                    ) => {
                         return error;
                     }
                     Err(error) => {
@@ -111,8 +115,7 @@ impl Replicas {
             return Ok(());
         }
         let (machine, published) = DataMachine::new(group.group, initial(view, group));
-        let opened =
-            self.store.open_replica(group.group, replica, machine, self.wire.clone(), false).await?;
+        let opened = self.store.open_replica(group.group, replica, machine, self.wire.clone(), false).await?;
         let is_first = group.initial.contains(&replica);
         if is_first && let Err(error) = opened.initialise(&group.initial).await {
             // It has a log already, from before a restart.

@@ -27,7 +27,11 @@ impl Reports {
     /// A copy is damaged, or absent where it is listed.
     pub fn copy(&self, report: DamagedCopy) {
         let mut lists = self.lists.lock();
-        lists.copies.entry(report.table.group).or_default().insert((report.table, report.node), report.absent);
+        lists
+            .copies
+            .entry(report.table.group)
+            .or_default()
+            .insert((report.table, report.node), report.absent);
         drop(lists);
         self.news.notify_waiters();
     }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use lamina_node::Links;
 use lamina_peers::Port;
 use lamina_peers::index::{
-    FetchParts, IndexAnswer, IndexRequest, IndexStats, Install, Installed, LookedUp, Part, PartsFetched, Released,
-    Sought,
+    FetchParts, IndexAnswer, IndexRequest, IndexStats, Install, Installed, LookedUp, Part, PartsFetched,
+    Released, Sought,
 };
 use lamina_types::{Epoch, Error, Reason, RequestContext, Result, ShardId};
 
@@ -99,6 +99,7 @@ impl Port<IndexRequest, IndexAnswer> for Door {
 /// The shards that the map gives to this node.
 pub fn served_here(links: &Links) -> BTreeSet<ShardId> {
     let (Ok(view), Some(me)) = (links.view(), links.me.node()) else { return BTreeSet::new() };
-    let here = |shard: &&lamina_peers::view::ShardView| shard.replicas.iter().any(|replica| replica.node == me);
+    let here =
+        |shard: &&lamina_peers::view::ShardView| shard.replicas.iter().any(|replica| replica.node == me);
     view.shards.iter().filter(here).map(|shard| shard.shard).collect()
 }

@@ -142,7 +142,13 @@ impl Residents {
     }
 
     /// Gives up parts of a group and a shard that its leader did not list, below the list's own mark (protocols §11).
-    pub fn compare(&self, shard: ShardId, group: GroupId, listed: &BTreeSet<TableId>, mark: (Reign, u32)) -> usize {
+    pub fn compare(
+        &self,
+        shard: ShardId,
+        group: GroupId,
+        listed: &BTreeSet<TableId>,
+        mark: (Reign, u32),
+    ) -> usize {
         let mut state = self.state.write();
         let dead: Vec<TableId> = state
             .parts

@@ -271,13 +271,12 @@ enum What {
 impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = SnapshotFile;
 
-    async fn build_snapshot(
-        &mut self,
-    ) -> Result<LibrarySnapshot, io::Error> {
+    async fn build_snapshot(&mut self) -> Result<LibrarySnapshot, io::Error> {
         let checkpoint = match &mut self.what {
             What::Ready(current) => current.clone(),
             What::Picture(picture) => {
-                let picture = picture.lock().take().ok_or_else(|| io::Error::other("the picture was taken before"))?;
+                let picture =
+                    picture.lock().take().ok_or_else(|| io::Error::other("the picture was taken before"))?;
                 keep(&self.shared, picture).await?
             }
         };

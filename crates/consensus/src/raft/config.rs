@@ -57,7 +57,10 @@ mod tests {
         assert_eq!(config.allow_log_reversion, Some(false));
         assert_eq!(config.snapshot_policy, SnapshotPolicy::Never);
         assert_eq!(config.max_in_snapshot_log_to_keep, u64::MAX);
-        assert_eq!((config.heartbeat_interval, config.election_timeout_min, config.election_timeout_max), (100, 200, 400));
+        assert_eq!(
+            (config.heartbeat_interval, config.election_timeout_min, config.election_timeout_max),
+            (100, 200, 400)
+        );
         assert_eq!(config.install_snapshot_timeout, 30_000);
         assert!(config.enable_elect && config.enable_tick && config.enable_heartbeat);
         assert_eq!(config.build_backoff().take(3).map(ms).collect::<Vec<_>>(), [50, 100, 200]);

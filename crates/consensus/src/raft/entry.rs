@@ -87,7 +87,8 @@ pub fn get_members(reader: &mut Reader) -> Result<Membership, WireError> {
     for _ in 0..get_count(reader)? {
         configs.push(get_ids(reader)?);
     }
-    let nodes: BTreeMap<u64, EmptyNode> = get_ids(reader)?.into_iter().map(|id| (id, EmptyNode::new())).collect();
+    let nodes: BTreeMap<u64, EmptyNode> =
+        get_ids(reader)?.into_iter().map(|id| (id, EmptyNode::new())).collect();
     if configs.is_empty() && nodes.is_empty() {
         return Ok(Membership::default());
     }

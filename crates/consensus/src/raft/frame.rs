@@ -208,7 +208,9 @@ impl Ask {
 
     fn bytes_about(&self) -> usize {
         match self {
-            Ask::Append(append) => 128 + append.entries.iter().map(|entry| 32 + entry.payload.len()).sum::<usize>(),
+            Ask::Append(append) => {
+                128 + append.entries.iter().map(|entry| 32 + entry.payload.len()).sum::<usize>()
+            }
             Ask::SnapshotPiece { bytes, .. } => 128 + bytes.len(),
             _ => 128,
         }

@@ -85,7 +85,8 @@ impl GroupLog {
 
 fn decode(at: LogPoint, payload: bytes::Bytes) -> io::Result<Entry> {
     from_record(at, payload).map_err(|error| {
-        let text = format!("entry {} of the log has a form that this program does not know: {error}", at.index);
+        let text =
+            format!("entry {} of the log has a form that this program does not know: {error}", at.index);
         io::Error::new(io::ErrorKind::InvalidData, text)
     })
 }

@@ -11,8 +11,8 @@ use lamina_types::{GroupId, Reason, ReplicaId};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, OptionalSend};
 
@@ -181,7 +181,9 @@ impl RaftNetworkV2<Types> for Connection {
                 let Some(previous) = previous else {
                     return Err(unreachable("the replica rejects the beginning of the log"));
                 };
-                if let Some(acknowledged) = acknowledged.filter(|acknowledged| acknowledged.index >= previous.index) {
+                if let Some(acknowledged) =
+                    acknowledged.filter(|acknowledged| acknowledged.index >= previous.index)
+                {
                     self.peers.shut_out(self.peer, previous, acknowledged);
                     return Err(unreachable("the replica is shut out"));
                 }

@@ -34,11 +34,7 @@ struct Peer {
 impl Peers {
     /// Nobody is known yet.
     pub fn new(clock: Arc<dyn Clock>) -> Peers {
-        Peers(Arc::new(Inner {
-            clock,
-            peers: Mutex::default(),
-            shut_out: watch::channel(BTreeSet::new()).0,
-        }))
+        Peers(Arc::new(Inner { clock, peers: Mutex::default(), shut_out: watch::channel(BTreeSet::new()).0 }))
     }
 
     /// This node's wall clock.
@@ -108,7 +104,9 @@ impl Peers {
             members
                 .filter(|member| *member != me)
                 .filter_map(|member| peers.get(&member)?.clock)
-                .map(|(ms, at)| ms.saturating_add(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)))
+                .map(|(ms, at)| {
+                    ms.saturating_add(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
+                })
                 .collect()
         };
         clocks.push(own);

@@ -29,7 +29,9 @@ impl Receiver {
     /// What the disk says.
     pub async fn begin(&self, shelf: &Shelf, transfer: Transfer, length: u64) -> io::Result<Answer> {
         let mut incoming = self.incoming.lock().await;
-        if let Some(known) = incoming.as_ref().filter(|known| known.transfer == transfer && known.length == length) {
+        if let Some(known) =
+            incoming.as_ref().filter(|known| known.transfer == transfer && known.length == length)
+        {
             return Ok(Answer::SnapshotAt(Some(known.offset)));
         }
         if let Some(other) = incoming.take() {
@@ -44,7 +46,13 @@ impl Receiver {
     ///
     /// # Errors
     /// What the disk says; the transfer is given up.
-    pub async fn piece(&self, shelf: &Shelf, transfer: Transfer, offset: u64, bytes: Bytes) -> io::Result<Answer> {
+    pub async fn piece(
+        &self,
+        shelf: &Shelf,
+        transfer: Transfer,
+        offset: u64,
+        bytes: Bytes,
+    ) -> io::Result<Answer> {
         let mut slot = self.incoming.lock().await;
         let Some(incoming) = slot.as_mut().filter(|incoming| incoming.transfer == transfer) else {
             return Ok(Answer::SnapshotAt(None));

@@ -50,9 +50,12 @@ impl<M: StateMachine> Replica<M> {
                 let answer = self.0.raft.handle_transfer_leader(request).await;
                 Answer::Transferred { accepted: answer.map_err(|error| stopped(&error))?.is_ok() }
             }
-            Ask::SnapshotBegin { transfer, length, .. } => {
-                self.0.receiver.begin(&self.0.shared.shelf, transfer, length).await.map_err(|error| disk(&error))?
-            }
+            Ask::SnapshotBegin { transfer, length, .. } => self
+                .0
+                .receiver
+                .begin(&self.0.shared.shelf, transfer, length)
+                .await
+                .map_err(|error| disk(&error))?,
             Ask::SnapshotPiece { transfer, offset, bytes } => {
                 let taken = self.0.receiver.piece(&self.0.shared.shelf, transfer, offset, bytes).await;
                 taken.map_err(|error| disk(&error))?
@@ -94,7 +97,8 @@ impl<M: StateMachine> Replica<M> {
             let meta = meta_of(checked.head()).map_err(|error| disk(&error))?;
             Snapshot { meta, snapshot: SnapshotFile::Came(checked) }
         };
-        let installed = self.0.raft.install_full_snapshot(leader, snapshot).await.map_err(|error| stopped(&error))?;
+        let installed =
+            self.0.raft.install_full_snapshot(leader, snapshot).await.map_err(|error| stopped(&error))?;
         Ok(Answer::SnapshotDone { vote: saved_vote(&installed.vote) })
     }
 
@@ -126,4 +130,3 @@ fn disk(error: &io::Error) -> Error {
     let reason = if error.kind() == io::ErrorKind::StorageFull { Reason::DiskFull } else { Reason::NotReady };
     Error::new(reason, format!("the snapshot cannot be taken in: {error}"))
 }
-

@@ -69,7 +69,9 @@ async fn unpin<M: StateMachine>(replica: &Replica<M>, segment: u64) {
         return;
     }
     match replica.0.shared.log.move_forward(segment, MOVE_BYTES_MAX).await {
-        Ok(moved) => tracing::info!(moved, group = %replica.group(), "entries were copied out of a pinned segment"),
+        Ok(moved) => {
+            tracing::info!(moved, group = %replica.group(), "entries were copied out of a pinned segment")
+        }
         Err(error) => tracing::warn!(%error, group = %replica.group(), "a pinned segment cannot be read"),
     }
     replica.0.shared.progress.notify_one();
@@ -118,7 +120,9 @@ pub async fn checkpoint<M: StateMachine>(replica: &Replica<M>) -> io::Result<Opt
 /// long ago, and unless room is wanted (`hard`).
 async fn cut<M: StateMachine>(replica: &Replica<M>, hard: bool) {
     let metrics = replica.0.raft.data_metrics();
-    let Some(snapshot) = metrics.borrow_watched().snapshot.as_ref().map(|snapshot| snapshot.index) else { return };
+    let Some(snapshot) = metrics.borrow_watched().snapshot.as_ref().map(|snapshot| snapshot.index) else {
+        return;
+    };
     let mut upto = Some(snapshot);
     if !hard {
         let keep_ms = u64::try_from(replica.0.options.keep_for_followers.as_millis()).unwrap_or(u64::MAX);

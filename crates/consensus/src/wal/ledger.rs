@@ -114,7 +114,8 @@ impl Account {
 
     /// Takes one index out of the run that holds it.
     fn punch(&mut self, index: u64) {
-        let Some((first, (last, of))) = self.runs.range(..=index).next_back().map(|(f, run)| (*f, *run)) else {
+        let Some((first, (last, of))) = self.runs.range(..=index).next_back().map(|(f, run)| (*f, *run))
+        else {
             return;
         };
         if last < index {

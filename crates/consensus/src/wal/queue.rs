@@ -197,7 +197,8 @@ impl Wal {
             for (place, payload) in run.iter().zip(read) {
                 if payload.len() != place.length || crc32fast::hash(&payload) != place.crc {
                     let name = segment::file_name(segment);
-                    let text = format!("entry {} is damaged at byte {} of {name}", place.at.index, place.offset);
+                    let text =
+                        format!("entry {} is damaged at byte {} of {name}", place.at.index, place.offset);
                     return Err(io::Error::new(io::ErrorKind::InvalidData, text));
                 }
                 payloads.push(Some(payload));

@@ -20,6 +20,7 @@ use super::queue::Wal;
 use super::table::{LogTable, OnDisk};
 use super::writer::{Current, Writer};
 use super::{Owner, segment};
+use crate::directory::make_durable;
 use crate::error::OpenError;
 use crate::options::LogOptions;
 
@@ -51,7 +52,7 @@ struct SegmentFile {
 /// # Errors
 /// The log is damaged, or the disk refuses.
 pub async fn recover(disk: Arc<dyn Disk>, dir: &str, options: &LogOptions) -> Result<Recovered, OpenError> {
-    disk.create_dir_all(dir).await?;
+    make_durable(disk.as_ref(), dir).await?;
     let files = open_segments(disk.as_ref(), dir).await?;
     let mut scans = Vec::with_capacity(files.len());
     for file in &files {
@@ -75,7 +76,9 @@ pub async fn recover(disk: Arc<dyn Disk>, dir: &str, options: &LogOptions) -> Re
     let previous = last.and_then(|last| scans.get(last)).and_then(|scan| scan.opens.flatten());
     let newest = files.last().map_or(0, |file| file.id);
     let current = begin(disk.as_ref(), dir, options, newest, previous, &tail, &mut fold).await?;
-    let counts = |id: u64| ends.iter().enumerate().any(|(at, end)| end.segment == id && end.end > 0 && Some(at) != last);
+    let counts = |id: u64| {
+        ends.iter().enumerate().any(|(at, end)| end.segment == id && end.end > 0 && Some(at) != last)
+    };
     let mut open = BTreeMap::from([(current.id, current.file.clone())]);
     for file in files {
         if counts(file.id) {
@@ -114,7 +117,9 @@ pub async fn recover(disk: Arc<dyn Disk>, dir: &str, options: &LogOptions) -> Re
 async fn open_segments(disk: &dyn Disk, dir: &str) -> io::Result<Vec<SegmentFile>> {
     let mut files = Vec::new();
     for entry in disk.list(dir).await? {
-        let Some(id) = segment::id_of(&entry.name).filter(|_| entry.kind == EntryKind::File) else { continue };
+        let Some(id) = segment::id_of(&entry.name).filter(|_| entry.kind == EntryKind::File) else {
+            continue;
+        };
         let file = disk.open(&format!("{dir}/{}", entry.name), OpenMode::Write).await?;
         files.push(SegmentFile { id, file });
     }
@@ -169,11 +174,12 @@ impl Fold {
             if account.deleted {
                 continue;
             }
-            let table = LogTable::recovered(account, entries).map_err(|missing| OpenError::ReplicaCorrupt {
-                group: owner.group,
-                replica: owner.replica,
-                what: format!("entry {missing} of its log is missing"),
-            })?;
+            let table =
+                LogTable::recovered(account, entries).map_err(|missing| OpenError::ReplicaCorrupt {
+                    group: owner.group,
+                    replica: owner.replica,
+                    what: format!("entry {missing} of its log is missing"),
+                })?;
             tables.insert(owner, Arc::new(table));
         }
         Ok(tables)

@@ -6,8 +6,8 @@ use lamina_types::{KeyRange, Version};
 
 use crate::cursor::{Cursor, EntryRef};
 use crate::entry::Entry;
-use crate::memtable::Memtable;
-use crate::memtable::leaf::{Slot, Slots};
+use crate::memtable::slot::Slot;
+use crate::memtable::{Memtable, Slots};
 
 /// A cursor over the entries of a memtable with keys in a range.
 ///

@@ -164,15 +164,9 @@ impl Record {
             INITIALISED => Record::Initialised(replica),
             VOTE => Record::Vote(
                 replica,
-                SavedVote {
-                    term: reader.varint()?,
-                    replica: reader.varint()?,
-                    committed: get_flag(reader)?,
-                },
+                SavedVote { term: reader.varint()?, replica: reader.varint()?, committed: get_flag(reader)? },
             ),
-            ENTRY => {
-                Record::Entry(replica, EntryRecord { at: get_point(reader)?, payload: reader.bytes()? })
-            }
+            ENTRY => Record::Entry(replica, EntryRecord { at: get_point(reader)?, payload: reader.bytes()? }),
             TRUNCATE => Record::Truncate(replica, reader.varint()?.checked_sub(1)),
             PURGE => Record::Purge(replica, get_point(reader)?),
             COMMITTED => Record::Committed(replica, get_point(reader)?),

@@ -15,7 +15,9 @@ use super::{Position, Record};
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WalCorrupt {
     /// Synced bytes are damaged.
-    #[error("the log is damaged at {at}: no valid batch begins there, but bytes up to {durable} had been synced")]
+    #[error(
+        "the log is damaged at {at}: no valid batch begins there, but bytes up to {durable} had been synced"
+    )]
     Damaged {
         /// Where the damage begins.
         at: Position,

@@ -7,14 +7,52 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lamina_peers::group::GroupStats;
 use lamina_peers::view::NodeState;
-use lamina_types::{GroupId, NodeId, Role, ShardId};
+use lamina_types::{GroupId, NodeId, ReplicaId, Role, ShardId, Version};
 
 use super::decide::UNSEEN_MS;
 use super::observe::{GroupObserved, Observed};
 use super::state::{MetaState, NodeRecord};
 
-/// What leaders of groups answered, by group. A group without a leader that answers is absent.
+/// What leaders of groups answered, by group, the meta group ([`meta_answer`]) included. A group without a leader that
+/// answers is absent, and counts against every step that concerns it.
 pub type Answers = BTreeMap<GroupId, GroupStats>;
+
+/// How the meta group itself is, for [`Answers`], which need it: its leader asks nobody but its own replica.
+/// `voters` are those of the configuration in force, `caught_up` those that are within one second of the commit index;
+/// the leader is. A voter that is not placed any more counts as one that is not there.
+pub fn meta_answer(
+    state: &MetaState,
+    leader: NodeId,
+    voters: &BTreeSet<ReplicaId>,
+    caught_up: &BTreeSet<ReplicaId>,
+) -> GroupStats {
+    let group = state.groups().get(&GroupId::META);
+    let node_of = |replica: &ReplicaId| group?.replicas.get(replica).map(|record| record.node);
+    let nobody = NodeId(0);
+    let voters: Vec<(ReplicaId, NodeId)> =
+        voters.iter().map(|replica| (*replica, node_of(replica).unwrap_or(nobody))).collect();
+    let near = |(replica, node): &&(ReplicaId, NodeId)| {
+        *node != nobody && (*node == leader || caught_up.contains(replica))
+    };
+    GroupStats {
+        leader,
+        reign: state.reign(),
+        last_version: Version::ZERO,
+        applied: state.applied().0,
+        caught_up: voters.iter().filter(near).map(|(_, node)| *node).collect(),
+        voters: voters.iter().map(|(_, node)| *node).collect(),
+        tablets: Vec::new(),
+        tables: 0,
+        table_bytes: 0,
+        under_replicated: 0,
+        only_on_named: 0,
+        naming: 0,
+        memtable_bytes: 0,
+        memtable_bytes_max: 0,
+        writes_per_second: 0.0,
+        write_p99_us: 0,
+    }
+}
 
 /// Who counts as down when `node` stops: itself, the node of a grant that is out, and who is lost or not seen. Ask the
 /// groups for their statistics with the data nodes of this list ([`down_data_nodes`]).

@@ -94,6 +94,9 @@ pub struct NodeView {
     /// The meta leader heard of it lately.
     #[prost(bool, tag = "8")]
     pub seen: bool,
+    /// When the state was set.
+    #[prost(uint64, tag = "9")]
+    pub state_epoch: u64,
 }
 /// One group.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -110,6 +113,12 @@ pub struct GroupView {
     /// Who led it when the meta leader heard last (16 bytes). Absent: unknown.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub leader: ::core::option::Option<::prost::bytes::Bytes>,
+    /// Those of its replicas that others replace.
+    #[prost(uint64, repeated, tag = "5")]
+    pub leaving: ::prost::alloc::vec::Vec<u64>,
+    /// The keys of its first tablet. Absent: it began without one.
+    #[prost(message, optional, tag = "6")]
+    pub first_range: ::core::option::Option<super::super::types::v1::KeyRange>,
 }
 /// One replica on one node.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -220,6 +220,9 @@ pub struct ListedTable {
     /// Every block of this copy was read and verified since the process began.
     #[prost(bool, tag = "4")]
     pub verified: bool,
+    /// Damage was found in this copy since the process began: it is to be replaced.
+    #[prost(bool, tag = "5")]
+    pub damaged: bool,
 }
 /// Merges tables next to the data. Accepted at once; a job that nobody asks about for 30 seconds stops.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -326,6 +329,9 @@ pub struct TableBuild {
     /// The table goes into the last run: the filter may be the smallest.
     #[prost(bool, tag = "5")]
     pub last_run: bool,
+    /// The level that the tables get (0 to 255).
+    #[prost(uint32, tag = "6")]
+    pub level: u32,
 }
 /// Asks a job how far it is, and keeps it going.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

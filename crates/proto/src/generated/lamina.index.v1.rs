@@ -25,6 +25,9 @@ pub struct LookupKey {
     /// The key.
     #[prost(bytes = "bytes", tag = "2")]
     pub key: ::prost::bytes::Bytes,
+    /// The version at which is read: it picks the block among those of one key.
+    #[prost(uint64, tag = "3")]
+    pub at: u64,
 }
 /// What was found.
 #[derive(Clone, PartialEq, ::prost::Message)]

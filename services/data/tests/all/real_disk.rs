@@ -11,7 +11,8 @@ use crate::tables::{entries, listed, one, read_file, sample, stamp, store, table
 
 #[test]
 fn tables_live_and_are_merged_on_real_files() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     runtime.block_on(async {
         let (lan, dirs) = (Lan::new(), [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()]);
         let disk = |n: usize| Arc::new(OsDisk::open(dirs[n].path().to_owned()).unwrap());
@@ -40,7 +41,12 @@ fn tables_live_and_are_merged_on_real_files() {
             assert_eq!(node.scrub().await, 0);
             let after = listed(node).await;
             assert_eq!(after.len(), before.len());
-            assert!(after.iter().zip(&before).all(|(a, b)| (a.table, a.stamp) == (b.table, b.stamp) && a.verified));
+            assert!(
+                after
+                    .iter()
+                    .zip(&before)
+                    .all(|(a, b)| (a.table, a.stamp) == (b.table, b.stamp) && a.verified)
+            );
         }
         assert_eq!(one(&nodes[0], file.id).await.unwrap().stamp, stamp(4));
         assert_eq!(entries(&nodes[1], table(901)).await, file.entries);

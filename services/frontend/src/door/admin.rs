@@ -9,8 +9,8 @@ use lamina_env::time::{self, Duration};
 use lamina_node::{IdentityDoor, Links};
 use lamina_peers::Port;
 use lamina_peers::admin::{
-    AdminAnswer, AdminRequest, Bootstrap, Bootstrapped, Figures, FlushStore, FrontendStats, MetaIs, NodeStatus, Probed,
-    Status, StoreFlushed, ViewChanged, Watch,
+    AdminAnswer, AdminRequest, Bootstrap, Bootstrapped, Figures, FlushStore, FrontendStats, MetaIs,
+    NodeStatus, Probed, Status, StoreFlushed, ViewChanged, Watch,
 };
 use lamina_peers::data::DataStat;
 use lamina_peers::group::{CompactGroup, GroupVersion, ProbeGroup};
@@ -92,21 +92,32 @@ impl AdminDoor {
             }
             let peer = self.links.network.admin(&address);
             let deadline_ms = ONWARD_DEADLINE_MS.min(context.deadline_ms);
-            let onward =
-                RequestContext { forwarded: true, to: None, deadline_ms, ..self.links.me.context(deadline_ms) };
+            let onward = RequestContext {
+                forwarded: true,
+                to: None,
+                deadline_ms,
+                ..self.links.me.context(deadline_ms)
+            };
             let onward = RequestContext { trace: context.trace, ..onward };
             let call = peer.forward(onward, request.clone());
             match time::timeout(Duration::from_millis(deadline_ms), call).await {
                 Ok(Err(error)) if error.reason() == Reason::NotOwner => last = error,
                 Ok(Err(error)) if error.reason() == Reason::Unreachable => last = not_meta_leader(),
                 Ok(answer) => return answer,
-                Err(_) => last = Error::new(Reason::DeadlineExceeded, "the meta leader did not answer in time"),
+                Err(_) => {
+                    last = Error::new(Reason::DeadlineExceeded, "the meta leader did not answer in time")
+                }
             }
         }
         Err(last)
     }
 
-    async fn lead(&self, host: &MetaHost, context: &RequestContext, request: AdminRequest) -> Result<AdminAnswer> {
+    async fn lead(
+        &self,
+        host: &MetaHost,
+        context: &RequestContext,
+        request: AdminRequest,
+    ) -> Result<AdminAnswer> {
         let links = &self.links;
         match request {
             AdminRequest::RegisterNode(register) => {
@@ -114,15 +125,21 @@ impl AdminDoor {
                 let theirs = context.sender.map_or(ours, |sender| sender.cluster);
                 serve::register(host, register, theirs).await.map(AdminAnswer::RegisterNode)
             }
-            AdminRequest::Heartbeat(heartbeat) => serve::heartbeat(host, heartbeat).map(AdminAnswer::Heartbeat),
+            AdminRequest::Heartbeat(heartbeat) => {
+                serve::heartbeat(host, heartbeat).map(AdminAnswer::Heartbeat)
+            }
             AdminRequest::CanStop(stop) => serve::stop(host, links, stop).await.map(AdminAnswer::CanStop),
             AdminRequest::EndGrant(end) => serve::end_grant(host, end).await.map(AdminAnswer::EndGrant),
-            AdminRequest::SetNodeState(set) => serve::set_state(host, set).await.map(AdminAnswer::SetNodeState),
+            AdminRequest::SetNodeState(set) => {
+                serve::set_state(host, set).await.map(AdminAnswer::SetNodeState)
+            }
             AdminRequest::SetNodeZone(set) => serve::set_zone(host, set).await.map(AdminAnswer::SetNodeZone),
             AdminRequest::ReleaseVolume(release) => {
                 serve::release(host, links, release).await.map(AdminAnswer::ReleaseVolume)
             }
-            other => Err(Error::new(Reason::Bug, format!("{} is no request for the meta leader", other.name()))),
+            other => {
+                Err(Error::new(Reason::Bug, format!("{} is no request for the meta leader", other.name())))
+            }
         }
     }
 
@@ -138,7 +155,8 @@ impl AdminDoor {
             let meta = view.group(GroupId::META);
             let believed = self.residents.meta().and_then(|host| host.leader());
             let leader = believed.or(meta.and_then(|meta| meta.leader));
-            let members = meta.into_iter().flat_map(|meta| meta.replicas.iter().map(|placement| placement.node));
+            let members =
+                meta.into_iter().flat_map(|meta| meta.replicas.iter().map(|placement| placement.node));
             for node in leader.into_iter().chain(members) {
                 if let Some(node) = view.node(node) {
                     add(node.address.clone());
@@ -203,7 +221,9 @@ impl AdminDoor {
 
     async fn figures_of(&self, node: &NodeView) -> Result<Figures> {
         match node.role {
-            Role::Frontend if Some(node.node) == self.links.me.node() => Ok(Figures::Frontend((self.figures)())),
+            Role::Frontend if Some(node.node) == self.links.me.node() => {
+                Ok(Figures::Frontend((self.figures)()))
+            }
             // A frontend's figures are its groups'; who leads none has little to tell.
             Role::Frontend => {
                 let (peer, context) = self.links.admin(node.node, STATUS_DEADLINE_MS)?;

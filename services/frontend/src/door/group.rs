@@ -9,8 +9,9 @@ use lamina_group::data::entry::{PinSnapshot, Tick, UnpinBy, UnpinSnapshots};
 use lamina_group::data::{GroupView, Outcome, Refusal};
 use lamina_peers::Port;
 use lamina_peers::group::{
-    CompactGroup, GroupAnswer, GroupCompacted, GroupProbed, GroupRequest, GroupStat, GroupStats, GroupVersionIs,
-    ListShard, PinVersion, ShardListed, ShardTable, TabletStat, UnpinVersion, VersionPinned, VersionUnpinned,
+    CompactGroup, GroupAnswer, GroupCompacted, GroupProbed, GroupRequest, GroupStat, GroupStats,
+    GroupVersionIs, ListShard, PinVersion, ShardListed, ShardTable, TabletStat, UnpinVersion, VersionPinned,
+    VersionUnpinned,
 };
 use lamina_peers::index::SeekRange;
 use lamina_peers::view::NodeState;
@@ -84,7 +85,7 @@ impl GroupDoor {
             .replica
             .progress()
             .into_iter()
-            .filter(|one| one.matched.0 + 1000 >= committed)
+            .filter(|one| one.matched.is_some_and(|matched| matched.0 + 1000 >= committed))
             .map(|one| one.replica)
             .chain([host.replica.id()])
             .collect();
@@ -95,7 +96,8 @@ impl GroupDoor {
         let caught_up = near.intersection(&members.voters).copied().collect();
         let (writes_per_second, write_p99_us) = host.metrics.lately();
         let only_on_named = |record: &lamina_engine::tree::TableRecord| {
-            let mut elsewhere = record.copies.keys().filter(|node| alive.contains(node) && !named.contains(node));
+            let mut elsewhere =
+                record.copies.keys().filter(|node| alive.contains(node) && !named.contains(node));
             elsewhere.next().is_none()
         };
         Ok(GroupStats {
@@ -136,7 +138,8 @@ impl GroupDoor {
         let Some((tablet, named)) = with_tables else { return Ok(false) };
         let records = records_of(view, &[named.table]);
         let range = SeekRange { table: named.table, range: named.range.clone(), reverse: false, limit: 1 };
-        let failed = |fault: String| Error::new(Reason::Unreachable, format!("the probe could not read: {fault}"));
+        let failed =
+            |fault: String| Error::new(Reason::Unreachable, format!("the probe could not read: {fault}"));
         let (handles, _) = self
             .searcher
             .index
@@ -232,7 +235,9 @@ fn tablet_stat(view: &GroupView, tablet: &lamina_group::data::TabletView) -> Tab
 
 fn pin_refused(refusal: &Refusal) -> Error {
     match refusal {
-        Refusal::TooManyPins { .. } => Error::new(Reason::TooManyOpen, refusal.to_string()).retry_after_ms(1_000),
+        Refusal::TooManyPins { .. } => {
+            Error::new(Reason::TooManyOpen, refusal.to_string()).retry_after_ms(1_000)
+        }
         Refusal::BelowFloor { .. } => Error::new(Reason::SnapshotExpired, refusal.to_string()),
         other => Error::new(Reason::StateMoved, other.to_string()),
     }

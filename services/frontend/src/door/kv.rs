@@ -9,8 +9,8 @@ use lamina_env::Clock;
 use lamina_env::time::{self, Duration};
 use lamina_peers::Port;
 use lamina_peers::kv::{
-    BatchGet, BatchGot, Get, Got, Hello, KvAnswer, KvRequest, Page, ReadAt, Row, Scan, SnapshotReleased, Welcome,
-    Write,
+    BatchGet, BatchGot, Get, Got, Hello, KvAnswer, KvRequest, Page, ReadAt, Row, Scan, SnapshotReleased,
+    Welcome, Write,
 };
 use lamina_types::{Error, GroupId, KeyRange, Reason, RequestContext, Result, Version, limits};
 
@@ -106,7 +106,12 @@ impl KvDoor {
         Ok(KvAnswer::BatchGet(BatchGot { values, read_at }))
     }
 
-    async fn batch_get_in(&self, context: &RequestContext, group: GroupId, get: BatchGet) -> Result<KvAnswer> {
+    async fn batch_get_in(
+        &self,
+        context: &RequestContext,
+        group: GroupId,
+        get: BatchGet,
+    ) -> Result<KvAnswer> {
         match self.router.route_group(group) {
             Route::Here(host) => {
                 let at = resolve(&host, get.at).await?;
@@ -196,7 +201,8 @@ impl KvDoor {
         // begins before it.
         let Ok(view) = self.router.links.view() else { return left.start.clone() };
         let before = |start: &Bytes| left.end.as_ref().is_none_or(|end| start < end);
-        let hint = view.tablets.iter().filter(|hint| before(&hint.range.start)).max_by_key(|hint| &hint.range.start);
+        let hint =
+            view.tablets.iter().filter(|hint| before(&hint.range.start)).max_by_key(|hint| &hint.range.start);
         hint.map_or_else(|| left.start.clone(), |hint| hint.range.start.clone().max(left.start.clone()))
     }
 
@@ -216,7 +222,10 @@ impl KvDoor {
             ));
         }
         if let Some(feature) = hello.required_features.first() {
-            return Err(Error::new(Reason::NotBuilt, format!("this store does not have the feature {feature:?}")));
+            return Err(Error::new(
+                Reason::NotBuilt,
+                format!("this store does not have the feature {feature:?}"),
+            ));
         }
         if hello.cluster.is_some_and(|cluster| cluster != view.cluster) {
             return Err(Error::new(
@@ -224,8 +233,10 @@ impl KvDoor {
                 format!("this is store {}, not the one that the client wants", view.cluster),
             ));
         }
-        let node = self.router.links.me.node().ok_or_else(|| Error::new(Reason::NotReady, "the node starts"))?;
-        let hints = self.router.hosts().into_iter().map(|host| host.published.view().last_version.max(host.hint()));
+        let node =
+            self.router.links.me.node().ok_or_else(|| Error::new(Reason::NotReady, "the node starts"))?;
+        let hints =
+            self.router.hosts().into_iter().map(|host| host.published.view().last_version.max(host.hint()));
         let version = hints.max().unwrap_or_else(|| Version::from_ms(self.clock.now_ms()));
         Ok(Welcome { node, version, view: view.as_ref().clone() })
     }

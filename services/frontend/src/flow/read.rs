@@ -49,7 +49,9 @@ pub async fn get(
         let tablet = tablet_of(host, &view, key)?;
         check(&view, tablet, at)?;
         match searcher.find(context, &view, tablet, key, version).await {
-            Ok(found) if must_tick(host, &view, at, found.as_ref().map(|(_, value)| value)) => tick(host).await?,
+            Ok(found) if must_tick(host, &view, at, found.as_ref().map(|(_, value)| value)) => {
+                tick(host).await?
+            }
             Ok(found) => return Ok((found.and_then(|found| visible(found, version)), version)),
             Err(error) => fault = Some(again(error)?),
         }

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
+use lamina_engine::Block;
 use lamina_engine::merge::{HandleRequest, MemoryCursor, Need};
 use lamina_engine::scan::{Scan as Walk, ScanSpec, Step};
-use lamina_engine::Block;
 use lamina_group::data::{GroupView, TabletView};
 use lamina_peers::index::SeekRange;
 use lamina_peers::kv::Row;
@@ -71,7 +71,8 @@ pub async fn page(
             Err(PageFault::Other(error)) => return Err(error),
         }
     }
-    Err(fault.unwrap_or_else(|| Error::new(Reason::StateMoved, "the state moved on too often; repeat the scan")))
+    Err(fault
+        .unwrap_or_else(|| Error::new(Reason::StateMoved, "the state moved on too often; repeat the scan")))
 }
 
 enum PageFault {
@@ -141,8 +142,7 @@ async fn walk(
     bytes: &mut usize,
 ) -> Result<bool, PageFault> {
     let wanted = spec.limit.saturating_sub(rows.len());
-    let scan =
-        ScanSpec { range: part.clone(), at: version, reverse: spec.reverse, rows_hint: Some(wanted) };
+    let scan = ScanSpec { range: part.clone(), at: version, reverse: spec.reverse, rows_hint: Some(wanted) };
     let mut scan = Walk::new(scan, cursors(tablet, part), &tablet.tree);
     loop {
         match scan.step() {
@@ -187,11 +187,8 @@ async fn feed(
         }
     }
     let seeks = requests.iter().map(|request| seek(searcher, context, view, tablet, request));
-    let (sought, blocks) = futures::future::join(
-        join_all(seeks),
-        fetch(searcher, context, view, &handles),
-    )
-    .await;
+    let (sought, blocks) =
+        futures::future::join(join_all(seeks), fetch(searcher, context, view, &handles)).await;
     for (request, answer) in requests.iter().zip(sought) {
         let (handles, exhausted) = answer?;
         walk.feed_handles(request, handles, exhausted);
@@ -213,7 +210,7 @@ async fn seek(
         table: request.table,
         range: request.range.clone(),
         reverse: request.reverse,
-        limit: u32::try_from(request.limit).unwrap_or(u32::MAX),
+        limit: request.limit,
     };
     let records = records_of(view, &[request.table]);
     Ok(searcher.index.seek(context, tablet.shard, &range, &records).await?)
@@ -233,7 +230,10 @@ async fn fetch(
         })
         .collect();
     if wanted.len() < handles.len() {
-        return Err(SearchFault::Failed(Error::new(Reason::Bug, "a scan wants a block of a table that is not live")));
+        return Err(SearchFault::Failed(Error::new(
+            Reason::Bug,
+            "a scan wants a block of a table that is not live",
+        )));
     }
     // In pieces, so that several data nodes read at the same time.
     let pieces = wanted.chunks(16).map(|piece| searcher.blocks.fetch(context, piece));

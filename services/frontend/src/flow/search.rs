@@ -92,11 +92,15 @@ impl Searcher {
         }
         let records: Records = sought.iter().flat_map(|sought| records_of(view, &sought.tables)).collect();
         let handles = self.index.lookup(context, tablet.shard, &sought, at, &records).await?;
-        let mut open: Vec<Open> = positions
+        let mut open: Vec<Open<'_>> = positions
             .into_iter()
             .zip(&sought)
             .zip(handles)
-            .map(|((position, sought), handles)| Open { position, key: &sought.key, handles: handles.into_iter() })
+            .map(|((position, sought), handles)| Open {
+                position,
+                key: &sought.key,
+                handles: handles.into_iter(),
+            })
             .collect();
         while !open.is_empty() {
             let mut wants = Vec::new();
@@ -129,7 +133,8 @@ struct Open<'a> {
 
 fn candidates(view: &GroupView, tablet: &TabletView, key: &[u8]) -> Vec<TableId> {
     let spans = |table: TableId| {
-        view.table(table).is_none_or(|record| record.smallest.as_ref() <= key && key <= record.largest.as_ref())
+        view.table(table)
+            .is_none_or(|record| record.smallest.as_ref() <= key && key <= record.largest.as_ref())
     };
     tablet.tree.candidates(key).map(|view| view.table).filter(|table| spans(*table)).collect()
 }
@@ -141,7 +146,10 @@ pub fn records_of(view: &GroupView, tables: &[TableId]) -> Records {
 
 fn wanted(handle: BlockHandle, records: &Records) -> Result<Wanted, SearchFault> {
     let record = records.get(&handle.table).cloned().ok_or_else(|| {
-        SearchFault::Failed(Error::new(Reason::Bug, "the index named a block of a table that was not asked for"))
+        SearchFault::Failed(Error::new(
+            Reason::Bug,
+            "the index named a block of a table that was not asked for",
+        ))
     })?;
     Ok(Wanted { handle, record, keep: true })
 }

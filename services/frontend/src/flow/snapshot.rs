@@ -13,7 +13,11 @@ const DEADLINE_MS: u64 = 3_000;
 
 /// Takes a snapshot over all groups: every write that was acknowledged before the call is in it, none that begins
 /// after the answer is.
-pub async fn take(router: &Router, context: &RequestContext, request: &TakeSnapshot) -> Result<SnapshotTaken> {
+pub async fn take(
+    router: &Router,
+    context: &RequestContext,
+    request: &TakeSnapshot,
+) -> Result<SnapshotTaken> {
     let groups = router.groups()?;
     let versions = groups.iter().map(|group| last_version(router, context, *group));
     let mut at = Version::ZERO;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lamina_group::data::entry::{Action, ClientWrite, Condition, Expected, Operation, Seen};
 use lamina_group::data::WriteOutcome;
+use lamina_group::data::entry::{Action, ClientWrite, Condition, Expected, Operation, Seen};
 use lamina_peers::kv::{Expected as Asked, Write, WriteAction, Written};
 use lamina_types::{Error, LogIndex, Reason, RequestContext, Result};
 
@@ -80,7 +80,8 @@ async fn look_at(
             return Ok((view.applied, conditions));
         }
     }
-    Err(fault.unwrap_or_else(|| Error::new(Reason::StateMoved, "the state moved on too often; repeat the write")))
+    Err(fault
+        .unwrap_or_else(|| Error::new(Reason::StateMoved, "the state moved on too often; repeat the write")))
 }
 
 fn seen(version: lamina_types::Version, value: &lamina_engine::Value) -> Option<Seen> {

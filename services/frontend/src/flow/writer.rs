@@ -132,7 +132,9 @@ async fn propose(host: Arc<DataHost>, batch: Vec<Pending>) {
                 let _ = answer.send(Ok(outcome));
             }
         }
-        Ok(_) => answer_all(answers, &Error::new(Reason::Bug, "apply gave another number of results than writes")),
+        Ok(_) => {
+            answer_all(answers, &Error::new(Reason::Bug, "apply gave another number of results than writes"))
+        }
         Err(error) => answer_all(answers, &error),
     }
 }

@@ -103,7 +103,8 @@ impl Blocks {
         let mut blocks: Vec<Option<Block>> = wanted.iter().map(|wanted| self.cached(wanted)).collect();
         let mut search = Search::new(wanted, &self.health);
         loop {
-            let rest = blocks.iter().enumerate().filter(|(_, block)| block.is_none()).map(|(at, _)| at).collect();
+            let rest =
+                blocks.iter().enumerate().filter(|(_, block)| block.is_none()).map(|(at, _)| at).collect();
             let calls = search.next_round(rest, wanted)?;
             if calls.is_empty() {
                 break;
@@ -123,7 +124,8 @@ impl Blocks {
         at: Vec<usize>,
         wanted: &[Wanted],
     ) -> (NodeId, Vec<usize>, Result<Vec<BlockRead>, Error>) {
-        let handles: Vec<BlockHandle> = at.iter().filter_map(|at| wanted.get(*at)).map(|it| it.handle).collect();
+        let handles: Vec<BlockHandle> =
+            at.iter().filter_map(|at| wanted.get(*at)).map(|it| it.handle).collect();
         let deadline = NODE_DEADLINE_MS.min(context.deadline_ms);
         let answer = match self.links.data(node, deadline) {
             Ok((peer, own)) => {

@@ -80,7 +80,9 @@ impl Index {
         let mut work = LookupWork::new(keys, at);
         for node in self.replicas(shard) {
             let Some(request) = work.request() else { break };
-            let Ok((peer, own)) = self.links.index(node, NODE_DEADLINE_MS.min(context.deadline_ms)) else { continue };
+            let Ok((peer, own)) = self.links.index(node, NODE_DEADLINE_MS.min(context.deadline_ms)) else {
+                continue;
+            };
             let context = RequestContext { trace: context.trace, ..own };
             match bounded(NODE_DEADLINE_MS, peer.call(context, request)).await {
                 Ok(answer) => {
@@ -115,11 +117,12 @@ impl Index {
                     Err(error) => Err(error),
                 };
                 match answer {
-                    Ok(answer) if work.take_one(table, answer.keys) => {
-                        answered = true;
-                        break;
+                    Ok(answer) => {
+                        answered = work.take_one(table, answer.keys);
+                        if answered {
+                            break;
+                        }
                     }
-                    Ok(_) => {}
                     Err(error) => {
                         self.health.suspect(node);
                         failed = Some(error);
@@ -142,7 +145,9 @@ impl Index {
         records: &Records,
     ) -> Result<(Vec<BlockHandle>, bool), IndexFault> {
         for node in self.replicas(shard) {
-            let Ok((peer, own)) = self.links.index(node, NODE_DEADLINE_MS.min(context.deadline_ms)) else { continue };
+            let Ok((peer, own)) = self.links.index(node, NODE_DEADLINE_MS.min(context.deadline_ms)) else {
+                continue;
+            };
             let context = RequestContext { trace: context.trace, ..own };
             match bounded(NODE_DEADLINE_MS, peer.call(context, Seek { seeks: vec![range.clone()] })).await {
                 Ok(answer) => {
@@ -247,7 +252,8 @@ impl<'a> LookupWork<'a> {
             if open.is_empty() {
                 continue;
             }
-            let list: Vec<TableId> = key.tables.iter().copied().filter(|table| open.contains(table)).collect();
+            let list: Vec<TableId> =
+                key.tables.iter().copied().filter(|table| open.contains(table)).collect();
             let position = *lists.entry(list.clone()).or_insert_with(|| {
                 candidates.push(list);
                 u32::try_from(candidates.len() - 1).unwrap_or(u32::MAX)
@@ -274,7 +280,9 @@ impl<'a> LookupWork<'a> {
     fn take(&mut self, answers: Vec<Vec<Candidate>>) -> BTreeSet<TableId> {
         let mut missing = BTreeSet::new();
         for (at, answer) in self.asked.iter().zip(answers) {
-            let (Some(open), Some(found)) = (self.open.get_mut(*at), self.found.get_mut(*at)) else { continue };
+            let (Some(open), Some(found)) = (self.open.get_mut(*at), self.found.get_mut(*at)) else {
+                continue;
+            };
             let mut still_open = BTreeSet::new();
             for candidate in answer {
                 match candidate {
@@ -299,7 +307,9 @@ impl<'a> LookupWork<'a> {
             return false;
         }
         for (at, answer) in self.asked.iter().zip(answers) {
-            let (Some(open), Some(found)) = (self.open.get_mut(*at), self.found.get_mut(*at)) else { continue };
+            let (Some(open), Some(found)) = (self.open.get_mut(*at), self.found.get_mut(*at)) else {
+                continue;
+            };
             open.remove(&table);
             if let Some(Candidate::Block(handle)) = answer.first() {
                 found.insert(table, *handle);

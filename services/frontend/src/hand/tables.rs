@@ -56,7 +56,8 @@ impl Tables {
         targets: &[CopyTarget],
         quorum: usize,
     ) -> Result<BTreeMap<NodeId, CopyStamp>> {
-        let mut writes: FuturesUnordered<_> = targets.iter().map(|target| self.write_copy(file, target)).collect();
+        let mut writes: FuturesUnordered<_> =
+            targets.iter().map(|target| self.write_copy(file, target)).collect();
         let mut sealed = BTreeMap::new();
         let mut why = Error::new(Reason::NotReady, "there are too few data nodes for a new table");
         let mut deadline = None;
@@ -103,7 +104,7 @@ impl Tables {
         let Some(shard_view) = view.shard(shard) else { return };
         let installs = shard_view.replicas.iter().map(|replica| {
             let (parts, node) = (parts.clone(), replica.node);
-            let wait = self.is_waited_for(node, replica.complete, view.epoch);
+            let (wait, epoch) = (self.is_waited_for(node, replica.complete, view.epoch), view.epoch);
             async move {
                 let limit = if wait { INSTALL } else { Duration::from_millis(50) };
                 let call = async {
@@ -111,7 +112,7 @@ impl Tables {
                     peer.call(context, Install { shard, parts }).await
                 };
                 if !matches!(time::timeout(limit, call).await, Ok(Ok(_))) {
-                    self.late.lock().insert(node, view.epoch);
+                    self.late.lock().insert(node, epoch);
                 }
             }
         });

@@ -121,12 +121,8 @@ impl Ledger {
     pub fn deletable(&self) -> Vec<Deletable> {
         let state = self.state.lock();
         let gone = state.named.iter().filter(|(_, named)| named.fate != Fate::Open);
-        gone.map(|(table, named)| Deletable {
-            table: *table,
-            nodes: named.nodes.clone(),
-            shard: named.shard,
-        })
-        .collect()
+        gone.map(|(table, named)| Deletable { table: *table, nodes: named.nodes.clone(), shard: named.shard })
+            .collect()
     }
 
     /// The table was deleted on this node; after the last one the ledger forgets it.

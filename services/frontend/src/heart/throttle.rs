@@ -149,7 +149,8 @@ mod tests {
         for _ in 0..10_000 {
             match throttle.reserve(1 << 16) {
                 Ok(until) => {
-                    let wait = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(time::now()));
+                    let wait =
+                        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(time::now()));
                     assert!(wait <= WAIT_MAX);
                 }
                 Err(_) => refused += 1,

@@ -123,7 +123,9 @@ async fn sweep_node(work: &Work, node: NodeId) -> Result<()> {
         match view.table(one.table) {
             Some(record) if record.copies.contains_key(&node) => {}
             Some(_) => drop_unlisted(work, node, one).await,
-            None if work.reigning.ledger.may_delete(one.table) && !work.host.published.is_named(one.table) => {
+            None if work.reigning.ledger.may_delete(one.table)
+                && !work.host.published.is_named(one.table) =>
+            {
                 dead.push(one.table);
             }
             None => {}

@@ -2,19 +2,19 @@
 
 use lamina_engine::tree::TableRecord;
 use lamina_engine::{IndexPart, Policy, Task, TreeStats, pick};
-use lamina_env::time::{self, Duration};
 use lamina_env::task;
+use lamina_env::time::{self, Duration};
 use lamina_group::data::entry::{CommitCompaction, NewTable, RaiseFloor};
 use lamina_group::data::{GroupView, Outcome, TabletView};
 use lamina_peers::data::{
-    BlockCodec, CancelJob, Compact, CompactionInput, CompactionOutput, CopySource, JobId, JobProgress, JobState,
-    TableBuild, WrittenTable,
+    BlockCodec, CancelJob, Compact, CompactionInput, CompactionOutput, CopySource, JobId, JobProgress,
+    JobState, TableBuild, WrittenTable,
 };
 use lamina_peers::index::Part;
 use lamina_types::{Error, NodeId, Reason, Result, TableId, Version};
 
-use crate::lead::flush::flush_all;
 use crate::lead::floor::KEEP_MS;
+use crate::lead::flush::flush_all;
 use crate::lead::work::Work;
 
 /// How often trees are looked at when nothing wakes the flow.
@@ -62,7 +62,9 @@ pub async fn compact_all(work: &Work) -> Result<()> {
             return Err(work.host.not_owner());
         }
         let view = work.view();
-        let Some(tablet) = view.tablets.iter().find(|tablet| tablet.tree.runs().len() > 1) else { return Ok(()) };
+        let Some(tablet) = view.tablets.iter().find(|tablet| tablet.tree.runs().len() > 1) else {
+            return Ok(());
+        };
         if work.jobs.0.lock().values().any(|(busy, _)| *busy == tablet.id) {
             work.rest(LOOK).await;
             continue;
@@ -90,7 +92,8 @@ fn next(work: &Work, policy: &Policy) -> Option<(u32, std::sync::Arc<TabletView>
     for tablet in tablets {
         let running: Vec<Task> =
             jobs.values().filter(|(busy, _)| *busy == tablet.id).map(|(_, task)| task.clone()).collect();
-        let stats = TreeStats { tree: &tablet.tree, tables: &view.tables, running: &running, floor: view.read_floor };
+        let stats =
+            TreeStats { tree: &tablet.tree, tables: &view.tables, running: &running, floor: view.read_floor };
         if let Some(picked) = pick(&stats, policy) {
             let number = work.reigning.ledger.job();
             jobs.insert(number, (tablet.id, picked.clone()));
@@ -161,8 +164,11 @@ fn request(
         let mut views = Vec::new();
         for input in run {
             let record = view.table(input.table).ok_or_else(|| gone(input.table))?;
-            let copies =
-                record.copies.keys().map(|node| CopySource { node: *node, address: address(*node) }).collect();
+            let copies = record
+                .copies
+                .keys()
+                .map(|node| CopySource { node: *node, address: address(*node) })
+                .collect();
             views.push(CompactionInput {
                 table: input.table,
                 origin: record.origin,
@@ -203,7 +209,12 @@ fn request(
 }
 
 /// Gives the job to the data node with most of the inputs, and asks until it is done.
-async fn run_job(work: &Work, view: &GroupView, picked: &Task, request: Compact) -> Result<Vec<WrittenTable>> {
+async fn run_job(
+    work: &Work,
+    view: &GroupView,
+    picked: &Task,
+    request: Compact,
+) -> Result<Vec<WrittenTable>> {
     let node = worker(work, view, picked)?;
     let job = request.job;
     let cancel = CancelOnDrop { work: work.clone(), node, job, done: false };

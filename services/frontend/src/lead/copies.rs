@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use lamina_engine::tree::TableRecord;
 use lamina_env::time::{self, Duration};
-use lamina_group::data::entry::{SetBan, SetCopies};
 use lamina_group::data::GroupView;
+use lamina_group::data::entry::{SetBan, SetCopies};
 use lamina_peers::data::{CopySource, CopyTable, DropCopy};
 use lamina_peers::view::NodeState;
 use lamina_placement::copies::{Standing, audit, repair_target};
-use lamina_types::{Error, NodeId, Reason, Result, Role, TableId, TabletId};
+use lamina_types::{Error, NodeId, Reason, Result, Role, TableId};
 
 use crate::host::NotDone;
 use crate::lead::work::Work;
@@ -42,7 +42,8 @@ pub async fn run(work: Work, reports: Arc<Reports>) {
         for report in reports.take_copies(work.host.group) {
             let listed = |record: &Arc<TableRecord>| record.copies.contains_key(&report.node);
             if work.view().table(report.table).is_some_and(listed) {
-                repair(&work, Repair { table: report.table, node: report.node, replace: !report.absent }).await;
+                repair(&work, Repair { table: report.table, node: report.node, replace: !report.absent })
+                    .await;
             }
         }
         look_after_all(&work).await;
@@ -171,7 +172,8 @@ async fn strike(work: &Work, view: &GroupView, table: TableId, superfluous: &[No
     for (node, up_to) in struck {
         if let Ok((peer, context)) = work.links.data(node, 5_000) {
             // What does not arrive is dropped by the sweep.
-            let _ = time::timeout(Duration::from_secs(5), peer.call(context, DropCopy { table, up_to })).await;
+            let _ =
+                time::timeout(Duration::from_secs(5), peer.call(context, DropCopy { table, up_to })).await;
         }
     }
 }
@@ -179,12 +181,10 @@ async fn strike(work: &Work, view: &GroupView, table: TableId, superfluous: &[No
 /// Live tables that lack copies on nodes that take part, and the tables of which each has its only one there.
 pub fn under_replicated(work_view: &GroupView, alive: &BTreeSet<NodeId>) -> u64 {
     let wanted = work_view.config.data_replication as usize;
-    let lacks = |record: &Arc<TableRecord>| {
-        record.copies.keys().filter(|node| alive.contains(node)).count() < wanted
-    };
+    let lacks =
+        |record: &Arc<TableRecord>| record.copies.keys().filter(|node| alive.contains(node)).count() < wanted;
     work_view.live_tables().filter(|(_, record)| lacks(record)).count() as u64
 }
-
 
 fn gone(table: TableId) -> Error {
     Error::new(Reason::StateMoved, format!("table {table} left while a copy was made"))

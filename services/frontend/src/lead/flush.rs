@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use lamina_engine::merge::{Cutter, DropRules, Merge, MergeStep, MemoryCursor, ReadAhead};
+use lamina_engine::merge::{Cutter, DropRules, MemoryCursor, Merge, MergeStep, ReadAhead};
 use lamina_engine::tree::TableRecord;
 use lamina_engine::{BuildError, BuiltTable, Codec, FilterKind, TableBuilder, TableSpec};
 use lamina_env::task;
@@ -89,7 +89,8 @@ fn set_pressure(work: &Work, view: &GroupView) {
 /// The oldest memory view of the tablet with the most memory in such views.
 fn oldest_memory(view: &GroupView) -> Option<(&Arc<TabletView>, &MemoryView)> {
     let waiting = view.tablets.iter().filter(|tablet| !tablet.memory.is_empty());
-    let fullest = waiting.max_by_key(|tablet| tablet.memory.iter().map(|it| it.memtable.bytes()).sum::<usize>())?;
+    let fullest =
+        waiting.max_by_key(|tablet| tablet.memory.iter().map(|it| it.memtable.bytes()).sum::<usize>())?;
     Some((fullest, fullest.oldest_memory()?))
 }
 

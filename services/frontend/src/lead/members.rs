@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lamina_env::time::{self, Duration};
 use lamina_placement::replicas::{Membership, MembershipStep, membership_step};
-use lamina_types::ReplicaId;
+use lamina_types::{LogIndex, ReplicaId};
 
 use crate::lead::work::Work;
 
@@ -45,7 +45,7 @@ async fn step(work: &Work) {
 /// Replicas whose log is near the end of ours.
 fn caught_up(work: &Work) -> BTreeSet<ReplicaId> {
     let committed = work.host.replica.committed().0;
-    let near = |matched: u64| matched + 1000 >= committed;
+    let near = |matched: Option<LogIndex>| matched.is_some_and(|matched| matched.0 + 1000 >= committed);
     let progress = work.host.replica.progress();
-    progress.into_iter().filter(|one| near(one.matched.0)).map(|one| one.replica).collect()
+    progress.into_iter().filter(|one| near(one.matched)).map(|one| one.replica).collect()
 }

@@ -58,12 +58,15 @@ pub async fn tail(work: &Work, table: TableId) -> Result<bytes::Bytes> {
     let record = view
         .table(table)
         .ok_or_else(|| Error::new(Reason::StateMoved, format!("table {table} is not live any more")))?;
-    let mut last = Error::new(Reason::Unreachable, format!("no data node gave the index part of table {table}"));
+    let mut last =
+        Error::new(Reason::Unreachable, format!("no data node gave the index part of table {table}"));
     for node in record.copies.keys() {
         let answer = match work.links.data(*node, DEADLINE_MS) {
             Ok((peer, context)) => {
                 let call = peer.call(context, ReadTail { table });
-                time::timeout(Duration::from_millis(DEADLINE_MS), call).await.unwrap_or_else(|_| Err(silent()))
+                time::timeout(Duration::from_millis(DEADLINE_MS), call)
+                    .await
+                    .unwrap_or_else(|_| Err(silent()))
             }
             Err(error) => Err(error),
         };

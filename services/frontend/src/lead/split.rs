@@ -60,8 +60,7 @@ fn next_split(work: &Work, view: &GroupView, policy: &SplitPolicy) -> Option<Arc
         .iter()
         .map(|tablet| TabletLoad {
             tablet: tablet.id,
-            bytes: tablet.tree.views().map(|named| share(named.table)).sum::<u64>()
-                + tablet.memtable_bytes(),
+            bytes: tablet.tree.views().map(|named| share(named.table)).sum::<u64>() + tablet.memtable_bytes(),
             cores: 0.0,
             splittable: !busy.contains(&tablet.id),
         })
@@ -72,12 +71,8 @@ fn next_split(work: &Work, view: &GroupView, policy: &SplitPolicy) -> Option<Arc
 
 async fn split(work: &Work, view: &GroupView, tablet: &Arc<TabletView>) -> Result<()> {
     let Some(at) = split_key(work, view, tablet).await? else { return Ok(()) };
-    let entry = SplitTablet {
-        reign: work.reigning.reign,
-        tablet: tablet.id,
-        generation: tablet.generation,
-        at,
-    };
+    let entry =
+        SplitTablet { reign: work.reigning.reign, tablet: tablet.id, generation: tablet.generation, at };
     work.propose(entry).await?;
     tracing::info!(tablet = %tablet.id, "a tablet was split");
     Ok(())
@@ -129,8 +124,11 @@ fn is_inside(range: &KeyRange, key: &Bytes) -> bool {
 /// A tablet that shares its shard with another one while some shard has none.
 fn next_shard(work: &Work, view: &GroupView) -> Option<(Arc<TabletView>, ShardId)> {
     let cluster = work.links.view().ok()?;
-    let map: Vec<Vec<NodeId>> =
-        cluster.shards.iter().map(|shard| shard.replicas.iter().map(|replica| replica.node).collect()).collect();
+    let map: Vec<Vec<NodeId>> = cluster
+        .shards
+        .iter()
+        .map(|shard| shard.replicas.iter().map(|replica| replica.node).collect())
+        .collect();
     let mut loads = vec![0u64; map.len()];
     let mut shared = None;
     for tablet in view.tablets.iter() {

@@ -30,8 +30,10 @@ impl Founding {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed("reading the bootstrap record", error)),
             Ok(file) => {
-                let bytes =
-                    file.read_at(0, BYTES_MAX).await.map_err(|error| failed("reading the bootstrap record", error))?;
+                let bytes = file
+                    .read_at(0, BYTES_MAX)
+                    .await
+                    .map_err(|error| failed("reading the bootstrap record", error))?;
                 Some(decode(&bytes)?)
             }
         };
@@ -76,7 +78,8 @@ fn encode(record: &Bootstrap) -> Bytes {
 fn decode(bytes: &[u8]) -> Result<Bootstrap, StartError> {
     let damaged = || {
         StartError::Refused(
-            "the bootstrap record on this volume is damaged; replace the node, its copies are made anew".into(),
+            "the bootstrap record on this volume is damaged; replace the node, its copies are made anew"
+                .into(),
         )
     };
     let (record, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;

@@ -1,17 +1,17 @@
 //! The meta leader: begins its reign, listens, decides, proposes, until nothing is left to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::future::join_all;
 use lamina_env::time::{self, Duration};
-use lamina_group::meta::guard::{Answers, can_forget, caught_up_frontends};
+use lamina_group::meta::guard::{Answers, can_forget, caught_up_frontends, meta_answer};
 use lamina_group::meta::{MetaEntry, Observed, Observer, Outcome, decide};
 use lamina_node::Links;
 use lamina_peers::group::GroupStat;
 use lamina_peers::view::NodeState;
 use lamina_placement::replicas::{Membership, MembershipStep, membership_step};
-use lamina_types::{Epoch, GroupId, NodeId, ReplicaId, Role};
+use lamina_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaId, Role};
 
 use crate::meta::founding::Founding;
 use crate::meta::host::{MetaHost, MetaReign};
@@ -102,7 +102,7 @@ async fn observe(host: &MetaHost, links: &Links, founding: &Founding, reign: &Me
     }
     let granted = state.grant().and_then(|grant| state.node(grant.node)).map(|node| node.role);
     if granted == Some(Role::Frontend) {
-        let answers = ask_groups(links, &[]).await;
+        let answers = answers(host, links, &[]).await;
         observed.caught_up = caught_up_frontends(&state, &answers);
     }
     let lost: Vec<(NodeId, Epoch)> = state
@@ -112,12 +112,31 @@ async fn observe(host: &MetaHost, links: &Links, founding: &Founding, reign: &Me
         .map(|(id, node)| (*id, node.state_epoch))
         .collect();
     for (node, epoch) in lost {
-        let answers = ask_groups(links, &[node]).await;
+        let answers = answers(host, links, &[node]).await;
         if can_forget(&state, &observed, node, &answers).is_ok() {
             observed.forgettable.insert(node, epoch);
         }
     }
     observed
+}
+
+/// How every group is, the meta group included, which this process leads.
+pub async fn answers(host: &MetaHost, links: &Links, nodes: &[NodeId]) -> Answers {
+    let mut answers = ask_groups(links, nodes).await;
+    if let Some(me) = links.me.node() {
+        let members = host.replica.members();
+        let answer = meta_answer(&host.state(), me, &members.voters, &caught_up(host));
+        answers.insert(GroupId::META, answer);
+    }
+    answers
+}
+
+/// Replicas of the meta group whose log is near the end of ours.
+fn caught_up(host: &MetaHost) -> BTreeSet<ReplicaId> {
+    let committed = host.replica.committed().0;
+    let near = |matched: Option<LogIndex>| matched.is_some_and(|matched| matched.0 + 100 >= committed);
+    let progress = host.replica.progress();
+    progress.into_iter().filter(|one| near(one.matched)).map(|one| one.replica).collect()
 }
 
 /// Asks the leader of every data group how it is, and what of it only these nodes have.
@@ -150,17 +169,13 @@ async fn change_members(host: &MetaHost) {
     let state = host.state();
     let Some(group) = state.groups().get(&GroupId::META) else { return };
     let members = host.replica.members();
-    let committed = host.replica.committed().0;
-    let progress = host.replica.progress();
-    let caught_up: Vec<ReplicaId> =
-        progress.into_iter().filter(|one| one.matched.0 + 100 >= committed).map(|one| one.replica).collect();
     let membership = Membership {
         placed: group.replicas.keys().copied().collect(),
         leaving: group.replicas.iter().filter(|(_, it)| it.leaving.is_some()).map(|(id, _)| *id).collect(),
         voters: members.voters,
         joint: members.joint,
         learners: members.learners,
-        caught_up: caught_up.into_iter().collect(),
+        caught_up: caught_up(host),
     };
     let step = match membership_step(&membership) {
         None => return,

@@ -7,17 +7,21 @@ use lamina_group::meta::guard::{can_stop, down_data_nodes, down_with, release_vo
 use lamina_group::meta::{Change, MetaState, Outcome, Refusal};
 use lamina_node::Links;
 use lamina_peers::admin::{
-    CanStop, EndGrant, GrantEnded, Heartbeat, HeartbeatSeen, NodeRegistered, NodeStateSet, NodeZoneSet, RegisterNode,
-    ReleaseVolume, SetNodeState, SetNodeZone, StopGranted, VolumeReleased,
+    CanStop, EndGrant, GrantEnded, Heartbeat, HeartbeatSeen, NodeRegistered, NodeStateSet, NodeZoneSet,
+    RegisterNode, ReleaseVolume, SetNodeState, SetNodeZone, StopGranted, VolumeReleased,
 };
 use lamina_peers::view::NodeState;
 use lamina_types::{Epoch, Error, GroupId, Level, Reason, Result};
 
 use crate::meta::host::{MetaHost, MetaReign};
-use crate::meta::lead::ask_groups;
+use crate::meta::lead::answers;
 
 /// Registers a start.
-pub async fn register(host: &MetaHost, request: RegisterNode, cluster: lamina_types::ClusterId) -> Result<NodeRegistered> {
+pub async fn register(
+    host: &MetaHost,
+    request: RegisterNode,
+    cluster: lamina_types::ClusterId,
+) -> Result<NodeRegistered> {
     let reign = host.reigning()?;
     let node = request.node;
     let change = Change::Register(Registration::new(cluster, request, Level::HIGHEST));
@@ -49,7 +53,7 @@ pub async fn stop(host: &MetaHost, links: &Links, request: CanStop) -> Result<St
     let state = confirmed_state(host).await?;
     let observed = reign.observer.lock().observed(host.now_ms());
     let down = down_with(&state, &observed, request.node);
-    let answers = ask_groups(links, &down_data_nodes(&state, &down)).await;
+    let answers = answers(host, links, &down_data_nodes(&state, &down)).await;
     if let Err(reasons) = can_stop(&state, &observed, &request.grant, request.node, &answers) {
         return Ok(StopGranted::Refused { reasons });
     }
@@ -96,10 +100,10 @@ pub async fn release(host: &MetaHost, links: &Links, request: ReleaseVolume) -> 
     let reign = host.reigning()?;
     let state = confirmed_state(host).await?;
     let observed = reign.observer.lock().observed(host.now_ms());
-    let answers = ask_groups(links, &[request.node]).await;
-    // `only_on_named` counts what has no other copy that answers; leaders read what they count as a copy.
-    let unverified: BTreeMap<GroupId, u64> =
-        answers.iter().map(|(group, stats)| (*group, stats.only_on_named)).collect();
+    let answers = answers(host, links, &[request.node]).await;
+    // Leaders do not count yet which copies were read and verified since the node died. Without that count the
+    // volume of a data node is refused: better a volume kept too long than the last good copy thrown away.
+    let unverified: BTreeMap<GroupId, u64> = BTreeMap::new();
     if let Err(reasons) = release_volume(&state, &observed, request.node, &answers, &unverified) {
         return Ok(VolumeReleased::Refused { reasons });
     }

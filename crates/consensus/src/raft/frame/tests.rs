@@ -19,10 +19,10 @@ fn append() -> impl Strategy<Value = Append> {
     (vote(), prop::option::of(point()), prop::option::of(point()), entries).prop_map(
         |(vote, previous, committed, entries)| {
             let first = previous.map_or(0, |previous| previous.index + 1);
-            let entries = entries.into_iter().zip(first..).map(|((term, payload), index)| EntryRecord {
-                at: LogPoint { term, index },
-                payload,
-            });
+            let entries = entries
+                .into_iter()
+                .zip(first..)
+                .map(|((term, payload), index)| EntryRecord { at: LogPoint { term, index }, payload });
             Append { vote, previous, committed, entries: entries.collect() }
         },
     )
@@ -36,10 +36,16 @@ fn ask() -> impl Strategy<Value = Ask> {
         append().prop_map(Ask::Append),
         candidacy.clone().prop_map(Ask::Vote),
         candidacy.prop_map(Ask::PreVote),
-        (vote(), any::<u64>(), prop::option::of(point()))
-            .prop_map(|(from, to, last)| Ask::Transfer { from, to, last }),
-        (transfer.clone(), vote(), any::<u64>())
-            .prop_map(|(transfer, vote, length)| Ask::SnapshotBegin { transfer, vote, length }),
+        (vote(), any::<u64>(), prop::option::of(point())).prop_map(|(from, to, last)| Ask::Transfer {
+            from,
+            to,
+            last
+        }),
+        (transfer.clone(), vote(), any::<u64>()).prop_map(|(transfer, vote, length)| Ask::SnapshotBegin {
+            transfer,
+            vote,
+            length
+        }),
         (transfer.clone(), any::<u64>(), payload())
             .prop_map(|(transfer, offset, bytes)| Ask::SnapshotPiece { transfer, offset, bytes }),
         (transfer, vote()).prop_map(|(transfer, vote)| Ask::SnapshotEnd { transfer, vote }),
@@ -55,8 +61,11 @@ fn answer() -> impl Strategy<Value = Answer> {
     ];
     prop_oneof![
         (outcome, any::<u64>()).prop_map(|(outcome, clock_ms)| Answer::Appended { outcome, clock_ms }),
-        (vote(), prop::option::of(point()), any::<bool>())
-            .prop_map(|(vote, last, granted)| Answer::Voted { vote, last, granted }),
+        (vote(), prop::option::of(point()), any::<bool>()).prop_map(|(vote, last, granted)| Answer::Voted {
+            vote,
+            last,
+            granted
+        }),
         any::<bool>().prop_map(|accepted| Answer::Transferred { accepted }),
         prop::option::of(any::<u64>()).prop_map(Answer::SnapshotAt),
         vote().prop_map(|vote| Answer::SnapshotDone { vote }),

@@ -195,3 +195,21 @@ fn a_frontends_grant_waits_for_all_of_its_groups() {
     observed.caught_up = back;
     assert_eq!(decide(store.state(), &observed).len(), 1);
 }
+
+#[test]
+fn the_meta_group_answers_for_itself() {
+    use lamina_types::ReplicaId;
+    let (mut store, observed) = healthy();
+    let set = |ids: &[u64]| ids.iter().copied().map(ReplicaId).collect();
+    let with = |store: &Store, voters: &[u64], caught_up: &[u64]| {
+        let meta = guard::meta_answer(store.state(), node(1), &set(voters), &set(caught_up));
+        BTreeMap::from([(GroupId(0), meta), (GroupId(1), stats(&[1, 2, 3]))])
+    };
+    let all = with(&store, &[1, 2, 3], &[2, 3]);
+    assert_eq!(all[&GroupId(0)].caught_up, [1, 2, 3].map(node), "the leader is caught up with itself");
+    assert_eq!(stop(&store, &observed, 3, &all), Ok(()));
+    assert!(stop(&store, &observed, 3, &with(&store, &[1, 2, 3], &[3])).is_err());
+    assert!(stop(&store, &observed, 3, &with(&store, &[1, 2, 3, 99], &[2, 3])).is_err(), "99 is not placed");
+    store.propose(Change::GrantStop { grant: "g".to_owned(), node: node(2) });
+    assert!(guard::caught_up_frontends(store.state(), &all).contains(&node(2)));
+}

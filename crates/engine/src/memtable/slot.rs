@@ -1,19 +1,11 @@
-//! What the leaves of a memtable are made of.
-
-use std::borrow::Borrow;
-use std::cmp::Ordering;
+//! What the leaves of a memtable hold: entries, side by side in arena chunks.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use lamina_types::Version;
 
 use crate::cursor::{EntryRef, ValueRef};
-use crate::entry::{Entry, Value, cmp_entries};
-
-/// A leaf is split when it would have more. Larger leaves cost moves, smaller ones a deeper index.
-pub(super) const LEAF_SLOTS: usize = 64;
-
-/// The slots of one leaf, in order.
-pub(super) type Slots = Vec<Slot>;
+use crate::entry::{Entry, Value};
+use crate::memtable::sorted::Keyed;
 
 /// One entry. Key and value lie side by side in an arena chunk.
 #[derive(Clone, Debug)]
@@ -36,12 +28,6 @@ impl Slot {
     #[inline]
     pub(super) fn key(&self) -> &[u8] {
         self.record.get(..self.key_bytes as usize).unwrap_or_default()
-    }
-
-    /// Whether it comes before (`key`, `version`).
-    #[inline]
-    pub(super) fn is_before(&self, key: &[u8], version: Version) -> bool {
-        cmp_entries((self.key(), self.version), (key, version)) == Ordering::Less
     }
 
     pub(super) fn record_bytes(&self) -> usize {
@@ -74,95 +60,38 @@ impl Slot {
     }
 }
 
-/// Where a leaf starts: every entry in it is at or after this one.
+/// The first entry of a leaf or of a node: where it is cut off from the one before.
 #[derive(Clone, Debug)]
-pub(super) struct LeafStart {
+pub(super) struct Start {
     key: Bytes,
     version: Version,
 }
 
-impl LeafStart {
-    /// Before every entry.
-    pub(super) fn first() -> LeafStart {
-        LeafStart { key: Bytes::new(), version: Version::MAX }
-    }
-
-    /// At this slot.
-    pub(super) fn of(slot: &Slot) -> LeafStart {
-        LeafStart { key: slot.record.slice(..slot.key_bytes as usize), version: slot.version }
-    }
-
-    pub(super) fn key(&self) -> &[u8] {
-        &self.key
-    }
-
+impl Start {
     pub(super) fn key_bytes(&self) -> Bytes {
         self.key.clone()
     }
 }
 
-/// A place in the order of entries, so that the index is searched with borrowed keys.
-pub(super) trait Place {
-    fn place(&self) -> (&[u8], Version);
+impl From<&Slot> for Start {
+    fn from(slot: &Slot) -> Start {
+        Start { key: slot.record.slice(..slot.key_bytes as usize), version: slot.version }
+    }
 }
 
-impl Place for LeafStart {
+impl Keyed for Start {
+    #[inline]
     fn place(&self) -> (&[u8], Version) {
         (&self.key, self.version)
     }
 }
 
-impl Place for (&[u8], Version) {
+impl Keyed for Slot {
+    #[inline]
     fn place(&self) -> (&[u8], Version) {
-        *self
+        (self.key(), self.version)
     }
 }
-
-impl<'a> Borrow<dyn Place + 'a> for LeafStart {
-    fn borrow(&self) -> &(dyn Place + 'a) {
-        self
-    }
-}
-
-impl Ord for dyn Place + '_ {
-    fn cmp(&self, other: &Self) -> Ordering {
-        cmp_entries(self.place(), other.place())
-    }
-}
-
-impl PartialOrd for dyn Place + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for dyn Place + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for dyn Place + '_ {}
-
-impl Ord for LeafStart {
-    fn cmp(&self, other: &Self) -> Ordering {
-        cmp_entries(self.place(), other.place())
-    }
-}
-
-impl PartialOrd for LeafStart {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for LeafStart {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for LeafStart {}
 
 const CHUNK_BYTES_MIN: usize = 4 << 10;
 const CHUNK_BYTES_MAX: usize = 64 << 10;
