@@ -26,7 +26,7 @@ pub fn check(root: &Path, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
         for (number, line) in text.lines().enumerate() {
             let links = links(line).map(|link| (link.to_owned(), beside.join(link)));
             let paths = quoted(line).flat_map(spread).map(|path| (path.clone(), root.join(path)));
-            for (written, target) in links.chain(paths).filter(|(_, target)| !target.exists()) {
+            for (written, _) in links.chain(paths).filter(|(_, target)| !target.exists()) {
                 let mend = "name what is there, or take it out";
                 findings.push(Finding::refused(&name, number + 1, format!("`{written}` does not exist"), mend));
             }
