@@ -70,6 +70,10 @@ pub enum Ended {
     /// The volume refuses.
     #[error("{0}")]
     Volume(StartError),
+    /// The log cannot be opened, but nothing on it is damaged: the node keeps its identity, and the cause has to go
+    /// (an older program, a disk that refuses).
+    #[error("{0}")]
+    LogRefused(OpenError),
 }
 
 /// One frontend.
@@ -449,8 +453,14 @@ impl Report for Leading {
     }
 }
 
+/// Only damage is a reason to replace a node: its log may hold the last copy of what was acknowledged.
 fn ended(error: OpenError) -> Ended {
-    Ended::LogCorrupt(error)
+    match error {
+        OpenError::Corrupt(_) | OpenError::ReplicaCorrupt { .. } => Ended::LogCorrupt(error),
+        OpenError::IdUsed { .. } | OpenError::Level { .. } | OpenError::Io(_) | OpenError::Raft { .. } => {
+            Ended::LogRefused(error)
+        }
+    }
 }
 
 fn stopped() -> Ended {
