@@ -151,6 +151,11 @@ async fn drop_unlisted(work: &Work, node: NodeId, one: &ListedTable) {
     if one.stamp.reign > work.reigning.reign || work.reigning.ledger.is_copying(one.table, node) {
         return;
     }
+    // Looked at only now: a copy that was being made when the sweep took its view is listed since (T4).
+    let view = work.view();
+    if view.table(one.table).is_none_or(|record| record.copies.contains_key(&node)) {
+        return;
+    }
     if let Ok((peer, context)) = work.links.data(node, DEADLINE_MS) {
         let _ = within(peer.call(context, DropCopy { table: one.table, up_to: one.stamp })).await;
     }
