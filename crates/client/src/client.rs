@@ -141,7 +141,7 @@ impl Client {
                         self.forget(&mut write);
                     } else if !may_repeat(&error) || expired {
                         self.finished(&write);
-                        return Err(last_word(error, unknown && expired));
+                        return Err(last_word(error, unknown));
                     }
                     unknown |= error.outcome_unknown();
                     if !self.options.repeat || !pause(attempt, &error, deadline).await {
