@@ -15,7 +15,7 @@ use lamina_types::{Error, NodeId, Reason, Result, TableId, Version};
 
 use crate::lead::floor::KEEP_MS;
 use crate::lead::flush::flush_all;
-use crate::lead::work::Work;
+use crate::lead::work::{Entered, Unproposed, Work};
 
 /// How often trees are looked at when nothing wakes the flow.
 const LOOK: Duration = Duration::from_millis(500);
@@ -71,10 +71,8 @@ pub async fn compact_all(work: &Work) -> Result<()> {
         }
         let Some(picked) = whole(&view, tablet) else { return Ok(()) };
         let number = work.reigning.ledger.job();
-        work.jobs.0.lock().insert(number, (tablet.id, picked.clone()));
-        let result = compact(work, number, tablet, &picked).await;
-        work.jobs.0.lock().remove(&number);
-        result?;
+        let _entered = Entered::new(work, number, tablet.id, picked.clone());
+        compact(work, number, tablet, &picked).await?;
     }
 }
 
@@ -118,19 +116,14 @@ async fn compact(work: &Work, number: u32, tablet: &TabletView, picked: &Task) -
     let floor = raise_floor(work).await?;
     let view = work.view();
     let job = JobId { group: work.host.group, reign: work.reigning.reign, n: number };
-    let request = request(work, &view, tablet, picked, job, floor)?;
-    let names: Vec<TableId> = request.outputs.iter().map(|output| output.table).collect();
-    let written = match run_job(work, &view, picked, request).await {
-        Ok(written) => written,
-        Err(error) => {
-            names.iter().for_each(|table| work.reigning.ledger.refused(*table));
-            return Err(error);
-        }
-    };
-    for table in names.iter().filter(|table| !written.iter().any(|written| written.table == **table)) {
+    let mut names = Unproposed::new(work);
+    let request = request(work, &view, tablet, picked, job, floor, &mut names)?;
+    let given: Vec<TableId> = request.outputs.iter().map(|output| output.table).collect();
+    let written = run_job(work, &view, picked, request).await?;
+    for table in given.iter().filter(|table| !written.iter().any(|written| written.table == **table)) {
         work.reigning.ledger.refused(*table);
     }
-    commit(work, &view, tablet, picked, floor, written).await?;
+    commit(work, &view, tablet, picked, floor, written, names).await?;
     work.metrics.compactions.inc();
     work.metrics.compacted_bytes.inc_by(picked.input_bytes);
     Ok(())
@@ -156,6 +149,7 @@ fn request(
     picked: &Task,
     job: JobId,
     floor: Version,
+    names: &mut Unproposed,
 ) -> Result<Compact> {
     let cluster = work.links.view()?;
     let address = |node: NodeId| cluster.node(node).map(|node| node.address.clone()).unwrap_or_default();
@@ -187,6 +181,7 @@ fn request(
         let (table, targets) = named.ok_or_else(|| {
             Error::new(Reason::NotReady, "fewer data nodes than a write quorum take copies; waiting for more")
         })?;
+        names.add(table);
         outputs.push(CompactionOutput { table, targets });
     }
     Ok(Compact {
@@ -288,13 +283,13 @@ async fn commit(
     picked: &Task,
     floor: Version,
     written: Vec<WrittenTable>,
+    unproposed: Unproposed,
 ) -> Result<()> {
     let names: Vec<TableId> = written.iter().map(|written| written.table).collect();
     let mut outputs = Vec::new();
     let mut parts = Vec::new();
     for one in written {
         let part = IndexPart::parse(one.index_part.clone()).map_err(|corruption| {
-            names.iter().for_each(|table| work.reigning.ledger.refused(*table));
             Error::new(Reason::ChecksumMismatch, format!("the index part of a merged table: {corruption}"))
         })?;
         let mut record = TableRecord::new(
@@ -319,6 +314,7 @@ async fn commit(
         floor,
         bottom: picked.bottom,
     };
+    unproposed.propose();
     let result = work.propose(entry).await;
     work.settle(names, &result);
     if let Outcome::Compacted { left } = result? {
