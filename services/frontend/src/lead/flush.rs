@@ -35,7 +35,6 @@ const RUNS_MAX: usize = 20;
 pub async fn run(work: Work) {
     loop {
         let view = work.view();
-        set_pressure(&work, &view);
         if let Some((tablet, memory)) = oldest_memory(&view) {
             match flush(&work, &view, tablet, memory).await {
                 Ok(()) => work.wake.notify_waiters(),
@@ -50,6 +49,14 @@ pub async fn run(work: Work) {
             rotate_largest(&work, &view).await;
             continue;
         }
+        time::sleep(LOOK).await;
+    }
+}
+
+/// Tells the throttle for ever how full the group is: also while a flush takes long, which is when it matters.
+pub async fn press(work: Work) {
+    loop {
+        set_pressure(&work, &work.view());
         time::sleep(LOOK).await;
     }
 }
