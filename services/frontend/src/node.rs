@@ -274,7 +274,10 @@ impl FrontendNode {
         }
         let known = self.store.replicas();
         if let Some((_, replica)) = known.into_iter().find(|(group, _)| *group == GroupId::META) {
-            self.open_meta(replicas, replica, None).await?;
+            // A crash may have come between the making of a first member's replica and its beginning.
+            let first = self.founding.record().and_then(|record| self.first_members(&record));
+            let first = first.filter(|(own, _)| *own == replica).map(|(_, members)| members);
+            self.open_meta(replicas, replica, first).await?;
         } else if let Some(record) = self.founding.record() {
             // The record was written, and the process ended before the group began.
             self.begin(replicas, &record).await?;
@@ -320,12 +323,16 @@ impl FrontendNode {
     }
 
     async fn begin(&mut self, replicas: &Arc<Replicas>, record: &Bootstrap) -> Result<(), Ended> {
+        let Some((own, members)) = self.first_members(record) else { return Ok(()) };
+        self.open_meta(replicas, own, Some(members)).await
+    }
+
+    /// This node's replica of the meta group and all of its first members, if it is one of them.
+    fn first_members(&self, record: &Bootstrap) -> Option<(ReplicaId, Vec<ReplicaId>)> {
         let me = self.links.me.node();
-        let Some(at) = record.members.iter().position(|member| Some(member.node) == me) else {
-            return Ok(());
-        };
-        let members: Vec<ReplicaId> = (1..=record.members.len() as u64).map(ReplicaId).collect();
-        self.open_meta(replicas, ReplicaId(at as u64 + 1), Some(members)).await
+        let at = record.members.iter().position(|member| Some(member.node) == me)?;
+        let members = (1..=record.members.len() as u64).map(ReplicaId).collect();
+        Some((ReplicaId(at as u64 + 1), members))
     }
 
     async fn open_meta(
