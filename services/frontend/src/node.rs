@@ -280,7 +280,11 @@ impl FrontendNode {
             self.open_meta(replicas, replica, first).await?;
         } else if let Some(record) = self.founding.record() {
             // The record was written, and the process ended before the group began.
-            self.begin(replicas, &record).await?;
+            match self.begin(replicas, &record).await {
+                // Or the group has let this replica go since: the node goes on without it.
+                Err(Ended::LogRefused(OpenError::IdUsed { .. })) => {}
+                other => other?,
+            }
         }
         Ok(())
     }
