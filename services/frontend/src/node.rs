@@ -305,6 +305,13 @@ impl FrontendNode {
                         )));
                         continue;
                     }
+                    if self.founding.record().is_some_and(|present| present != record) {
+                        let _ = order.answer.send(Err(Error::new(
+                            Reason::StateRefused,
+                            "this volume holds the bootstrap record of another store; begin with an empty volume",
+                        )));
+                        continue;
+                    }
                     // Before the identity, so that whoever belongs to a store can also begin it.
                     self.founding.write(&record).await.map_err(Ended::Volume)?;
                     self.join(record.cluster).await?;
