@@ -17,6 +17,7 @@ use lamina_peers::index::SeekRange;
 use lamina_peers::view::NodeState;
 use lamina_types::{Error, GroupId, NodeId, Reason, ReplicaId, RequestContext, Result, Role, TableId};
 
+use crate::flow::read::timely_view;
 use crate::flow::route::Router;
 use crate::flow::search::{Searcher, records_of};
 use crate::hand::blocks::Wanted;
@@ -201,7 +202,9 @@ impl GroupDoor {
                 self.probe(context, probe.group).await.map(GroupAnswer::ProbeGroup)
             }
             GroupRequest::GroupVersion(request) => {
-                let version = self.host(request.group)?.newest_view().await?.last_version;
+                // A snapshot is taken at this version: expiries are judged by it as long as it stands.
+                let host = self.host(request.group)?;
+                let version = timely_view(&host).await?.last_version;
                 Ok(GroupAnswer::GroupVersion(GroupVersionIs { version }))
             }
             GroupRequest::PinVersion(pin) => self.pin(pin).await.map(GroupAnswer::PinVersion),
