@@ -15,6 +15,7 @@ use lamina_types::{Error, NodeId, Reason, Result, TableId, Version};
 
 use crate::lead::floor::KEEP_MS;
 use crate::lead::flush::flush_all;
+use crate::lead::parts::tail_on;
 use crate::lead::work::{Entered, Unproposed, Work};
 
 /// How often trees are looked at when nothing wakes the flow.
@@ -288,7 +289,11 @@ async fn commit(
     let names: Vec<TableId> = written.iter().map(|written| written.table).collect();
     let mut outputs = Vec::new();
     let mut parts = Vec::new();
-    for one in written {
+    for mut one in written {
+        if one.index_part.is_empty() {
+            let nodes: Vec<NodeId> = one.copies.iter().map(|(node, _)| *node).collect();
+            one.index_part = tail_on(work, one.table, &nodes).await?;
+        }
         let part = IndexPart::parse(one.index_part.clone()).map_err(|corruption| {
             Error::new(Reason::ChecksumMismatch, format!("the index part of a merged table: {corruption}"))
         })?;
