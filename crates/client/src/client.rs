@@ -124,28 +124,26 @@ impl Client {
         let mut attempt = 0;
         // Whether some attempt may have been done: then the last word can only be "unknown", never "not done".
         let mut unknown = false;
+        let mut open = OpenRequest { client: self, id: None };
         loop {
             if write.request_id.is_none() {
-                write.request_id = Some(self.request_id(deadline).await?);
+                let id = self.request_id(deadline).await?;
+                write.request_id = Some(id);
+                open.id = Some(id);
             }
             let result: Result<Written> = self.once(deadline, write.clone()).await;
             match result {
-                Ok(written) => {
-                    self.finished(&write);
-                    return Ok(written.version);
-                }
+                Ok(written) => return Ok(written.version),
                 Err(error) => {
                     let expired = matches!(error.reason(), Reason::ClientTokenExpired | Reason::ClockAhead);
                     if expired && !unknown {
                         // This attempt was certainly not done, and there was none before: a new token, a new try.
                         self.forget(&mut write);
                     } else if !may_repeat(&error) || expired {
-                        self.finished(&write);
-                        return Err(last_word(error, unknown && expired));
+                        return Err(last_word(error, unknown));
                     }
                     unknown |= error.outcome_unknown();
                     if !self.options.repeat || !pause(attempt, &error, deadline).await {
-                        self.finished(&write);
                         return Err(last_word(error, unknown));
                     }
                     attempt += 1;
@@ -286,15 +284,24 @@ impl Client {
         }
     }
 
-    fn finished(&self, write: &Write) {
-        if let Some(id) = &write.request_id {
-            self.inner.requests.done(id);
-        }
-    }
-
     fn forget(&self, write: &mut Write) {
         if let Some(id) = write.request_id.take() {
             self.inner.requests.forget(id.token);
+        }
+    }
+}
+
+/// A request that is open. It is done when this is dropped, however its call ends: whoever gave the call up will not
+/// ask for the answer.
+struct OpenRequest<'a> {
+    client: &'a Client,
+    id: Option<RequestId>,
+}
+
+impl Drop for OpenRequest<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = &self.id {
+            self.client.inner.requests.done(id);
         }
     }
 }

@@ -11,6 +11,9 @@ use parking_lot::Mutex;
 const LIFE: Duration = Duration::from_secs(300);
 /// Requests of one token that may be open at once: below what the store takes.
 const OPEN_MAX: usize = 900;
+/// How far the numbers of one token may run ahead of its lowest open one: the store remembers all results from there
+/// on, and takes no more of a token than it can remember.
+const SPAN_MAX: u64 = 1000;
 
 /// Gives request ids out.
 #[derive(Default)]
@@ -42,6 +45,10 @@ impl Requests {
             Some(series) if series.made.elapsed() < LIFE => {
                 if series.open.len() >= OPEN_MAX {
                     return Ticket::Busy;
+                }
+                if series.open.first().is_some_and(|first| series.next - first >= SPAN_MAX) {
+                    // Few that take long do not hold up the others: those go on under a new token.
+                    return if series.open.len() > OPEN_MAX / 4 { Ticket::Busy } else { Ticket::NeedVersion };
                 }
                 let seq = series.next;
                 series.next += 1;

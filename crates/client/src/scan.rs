@@ -123,7 +123,8 @@ impl Scanner {
             limit: page_rows,
             keys_only: self.options.keys_only,
             at: self.options.at,
-            resume: self.resume.take(),
+            // Kept until the page is here: after a failure the next call asks for the same page again.
+            resume: self.resume.clone(),
         };
         let page: Page = self.client.read(scan).await?;
         self.begun = true;

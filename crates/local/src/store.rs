@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lamina_client::Client;
 use lamina_data::DataNodeOptions;
@@ -131,6 +132,7 @@ impl Store {
             seeds: names(Role::Frontend, settings.frontends),
             end,
             nodes: nodes.clone(),
+            replacing: Arc::default(),
         };
         supervisor.start_all(&settings).await?;
         let cluster = supervisor.bootstrap(record, &settings).await?;
@@ -275,6 +277,8 @@ struct Supervisor {
     seeds: Vec<String>,
     end: mpsc::Sender<UpError>,
     nodes: TaskGroup,
+    /// A frontend is being replaced: the others have to keep a majority of every group until that is done.
+    replacing: Arc<AtomicBool>,
 }
 
 impl Supervisor {
@@ -377,6 +381,13 @@ impl Supervisor {
 
     /// Replaces a node whose log is damaged under a new identity, as the operator does in a cluster.
     async fn replace(self, role: Role, name: String, why: String) {
+        if self.seeds.len() < 3 || self.replacing.swap(true, Ordering::AcqRel) {
+            let why = format!(
+                "{name}: {why}; it is not replaced by itself, because the other frontends may not hold everything that it holds"
+            );
+            let _ = self.end.send(UpError::Refused(why)).await;
+            return;
+        }
         tracing::error!(node = name, why, "the node is replaced under a new identity");
         let lost = lamina_node::identity::read(
             &match self.env(&name) {
@@ -401,13 +412,14 @@ impl Supervisor {
                 return;
             }
         }
-        if let Some(lost) = lost {
-            self.bury(lost).await;
+        let Some(lost) = lost else { return };
+        if self.bury(lost).await {
+            self.replacing.store(false, Ordering::Release);
         }
     }
 
-    /// Declares a lost node dead, and releases its volume, so that its replicas are placed elsewhere.
-    async fn bury(&self, lost: NodeId) {
+    /// Declares a lost node dead, and releases its volume, so that its replicas are placed elsewhere. Whether it could.
+    async fn bury(&self, lost: NodeId) -> bool {
         let deadline = time::now() + LOST * 20;
         let mut dead = false;
         while time::now() < deadline {
@@ -420,11 +432,12 @@ impl Supervisor {
                 }
                 let released = peer.call(context(), ReleaseVolume { node: lost }).await;
                 if matches!(released, Ok(lamina_peers::admin::VolumeReleased::Released)) {
-                    return;
+                    return true;
                 }
             }
             time::sleep(Duration::from_secs(1)).await;
         }
+        false
     }
 
     /// Begins the store exactly once (protocols §10.1).

@@ -64,7 +64,8 @@ impl std::fmt::Debug for Volume {
 /// # Errors
 /// [`StartError`]; then nothing was written (but an empty volume may have got an empty `LOCK`).
 pub async fn open(env: &Env, role: Role) -> Result<Volume, StartError> {
-    let present = read(env, role).await?;
+    // Before the lock is made: a directory that is refused stays as it is.
+    read(env, role).await?;
     let lock = env.disk.lock(LOCK).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::WouldBlock => StartError::Refused(
             "the directory is in use by another process; stop that one first, or name another directory"
@@ -72,8 +73,8 @@ pub async fn open(env: &Env, role: Role) -> Result<Volume, StartError> {
         ),
         _ => failed("locking the directory", error),
     })?;
-    // Read again under the lock: who held it until now may have written.
-    let present = if present.is_some() { read(env, role).await? } else { present };
+    // Again under the lock: who held it until now may have written, the first identity even.
+    let present = read(env, role).await?;
     let before = present.unwrap_or_else(|| Identity {
         node: new_node_id(env.clock.now_ms()),
         role,

@@ -97,8 +97,10 @@ impl Me {
         }
     }
 
+    /// Nobody yet, as long as the start has no number: an index node gets it when it registers, and a call in the
+    /// name of start 0 would be refused by whoever has heard of an earlier start.
     fn sender(&self) -> Option<Sender> {
-        let (node, cluster) = (self.node()?, self.cluster()?);
-        Some(Sender { cluster, node, incarnation: self.incarnation() })
+        let (node, cluster, incarnation) = (self.node()?, self.cluster()?, self.incarnation());
+        (incarnation != Incarnation::ZERO).then_some(Sender { cluster, node, incarnation })
     }
 }

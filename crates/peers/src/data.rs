@@ -358,7 +358,8 @@ pub struct WrittenTable {
     pub table: TableId,
     /// Where it is sealed.
     pub copies: Vec<(NodeId, CopyStamp)>,
-    /// Its index part, to be installed.
+    /// Its index part, to be installed. Empty if the parts of all outputs do not fit into one message: then it is
+    /// read from a copy.
     pub index_part: Bytes,
     /// The length of the file.
     pub file_bytes: u64,

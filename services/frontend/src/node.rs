@@ -70,6 +70,10 @@ pub enum Ended {
     /// The volume refuses.
     #[error("{0}")]
     Volume(StartError),
+    /// The log cannot be opened, but nothing on it is damaged: the node keeps its identity, and the cause has to go
+    /// (an older program, a disk that refuses).
+    #[error("{0}")]
+    LogRefused(OpenError),
 }
 
 /// One frontend.
@@ -270,10 +274,17 @@ impl FrontendNode {
         }
         let known = self.store.replicas();
         if let Some((_, replica)) = known.into_iter().find(|(group, _)| *group == GroupId::META) {
-            self.open_meta(replicas, replica, None).await?;
+            // A crash may have come between the making of a first member's replica and its beginning.
+            let first = self.founding.record().and_then(|record| self.first_members(&record));
+            let first = first.filter(|(own, _)| *own == replica).map(|(_, members)| members);
+            self.open_meta(replicas, replica, first).await?;
         } else if let Some(record) = self.founding.record() {
             // The record was written, and the process ended before the group began.
-            self.begin(replicas, &record).await?;
+            match self.begin(replicas, &record).await {
+                // Or the group has let this replica go since: the node goes on without it.
+                Err(Ended::LogRefused(OpenError::IdUsed { .. })) => {}
+                other => other?,
+            }
         }
         Ok(())
     }
@@ -291,6 +302,13 @@ impl FrontendNode {
                         let _ = order.answer.send(Err(Error::new(
                             Reason::StateRefused,
                             "this node is not a first member by that record",
+                        )));
+                        continue;
+                    }
+                    if self.founding.record().is_some_and(|present| present != record) {
+                        let _ = order.answer.send(Err(Error::new(
+                            Reason::StateRefused,
+                            "this volume holds the bootstrap record of another store; begin with an empty volume",
                         )));
                         continue;
                     }
@@ -316,12 +334,16 @@ impl FrontendNode {
     }
 
     async fn begin(&mut self, replicas: &Arc<Replicas>, record: &Bootstrap) -> Result<(), Ended> {
+        let Some((own, members)) = self.first_members(record) else { return Ok(()) };
+        self.open_meta(replicas, own, Some(members)).await
+    }
+
+    /// This node's replica of the meta group and all of its first members, if it is one of them.
+    fn first_members(&self, record: &Bootstrap) -> Option<(ReplicaId, Vec<ReplicaId>)> {
         let me = self.links.me.node();
-        let Some(at) = record.members.iter().position(|member| Some(member.node) == me) else {
-            return Ok(());
-        };
-        let members: Vec<ReplicaId> = (1..=record.members.len() as u64).map(ReplicaId).collect();
-        self.open_meta(replicas, ReplicaId(at as u64 + 1), Some(members)).await
+        let at = record.members.iter().position(|member| Some(member.node) == me)?;
+        let members = (1..=record.members.len() as u64).map(ReplicaId).collect();
+        Some((ReplicaId(at as u64 + 1), members))
     }
 
     async fn open_meta(
@@ -449,8 +471,14 @@ impl Report for Leading {
     }
 }
 
+/// Only damage is a reason to replace a node: its log may hold the last copy of what was acknowledged.
 fn ended(error: OpenError) -> Ended {
-    Ended::LogCorrupt(error)
+    match error {
+        OpenError::Corrupt(_) | OpenError::ReplicaCorrupt { .. } => Ended::LogCorrupt(error),
+        OpenError::IdUsed { .. } | OpenError::Level { .. } | OpenError::Io(_) | OpenError::Raft { .. } => {
+            Ended::LogRefused(error)
+        }
+    }
 }
 
 fn stopped() -> Ended {

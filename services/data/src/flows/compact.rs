@@ -37,6 +37,9 @@ const REST_MAX: time::Duration = time::Duration::from_millis(20);
 /// Bounds of the size of blocks that a job may ask for.
 const BLOCK_BYTES: std::ops::RangeInclusive<u32> = 512..=(1 << 20);
 
+/// Bytes of index parts in the answer to a question about a job: a message holds twice as much.
+const INDEX_BYTES_MAX: usize = 4 << 20;
+
 /// The outputs of a job, ascending by keys.
 type Written = Result<Vec<WrittenTable>, JobError>;
 
@@ -149,7 +152,10 @@ async fn work_on(node: Arc<Node>, request: Arc<Compact>, progress: Arc<Progress>
 
 fn settle(node: &Node, job: JobId, done: Written) {
     let state = match done {
-        Ok(outputs) => {
+        Ok(mut outputs) => {
+            if outputs.iter().map(|output| output.index_part.len()).sum::<usize>() > INDEX_BYTES_MAX {
+                outputs.iter_mut().for_each(|output| output.index_part = bytes::Bytes::new());
+            }
             node.metrics.jobs_done.inc();
             tracing::info!(?job, outputs = outputs.len(), "a job is done");
             JobState::Done { outputs }

@@ -17,6 +17,7 @@ use lamina_peers::index::SeekRange;
 use lamina_peers::view::NodeState;
 use lamina_types::{Error, GroupId, NodeId, Reason, ReplicaId, RequestContext, Result, Role, TableId};
 
+use crate::flow::read::timely_view;
 use crate::flow::route::Router;
 use crate::flow::search::{Searcher, records_of};
 use crate::hand::blocks::Wanted;
@@ -48,13 +49,14 @@ impl GroupDoor {
 
     async fn list_shard(&self, request: ListShard) -> Result<ShardListed> {
         let host = self.host(request.group)?;
-        // Before the view: every table that is open or live now is below the mark or in the list.
+        let epoch = self.router.links.view()?.epoch;
+        // All before the view: a table that is open now is above the mark, and one that is not open any more is in
+        // the view if it is live. The other way round one that becomes live between the two would be in neither.
         let reigning = host.reigning()?;
         let next = reigning.ledger.mark();
-        let view = host.newest_view().await?;
-        let epoch = self.router.links.view()?.epoch;
         // A table that may still become live has no record yet; what is above the lowest of them is not judged.
         let open = reigning.ledger.open_tables(request.shard);
+        let view = host.newest_view().await?;
         let mark = open.iter().map(|table| (table.reign, table.n)).min().unwrap_or(next).min(next);
         let tables = view.tables_of_shard(request.shard).into_iter().filter_map(|table| {
             let record = view.table(table)?;
@@ -200,7 +202,9 @@ impl GroupDoor {
                 self.probe(context, probe.group).await.map(GroupAnswer::ProbeGroup)
             }
             GroupRequest::GroupVersion(request) => {
-                let version = self.host(request.group)?.newest_view().await?.last_version;
+                // A snapshot is taken at this version: expiries are judged by it as long as it stands.
+                let host = self.host(request.group)?;
+                let version = timely_view(&host).await?.last_version;
                 Ok(GroupAnswer::GroupVersion(GroupVersionIs { version }))
             }
             GroupRequest::PinVersion(pin) => self.pin(pin).await.map(GroupAnswer::PinVersion),

@@ -134,6 +134,24 @@ pub async fn view_at(host: &DataHost, at: At) -> Result<(Arc<GroupView>, Version
     Ok((view, version))
 }
 
+/// A newest view whose clock is near the present: for readers that meet many entries and do not see which of them
+/// expire (protocols §4).
+///
+/// # Errors
+/// As [`DataHost::newest_view`].
+pub async fn timely_view(host: &DataHost) -> Result<Arc<GroupView>> {
+    let view = host.newest_view().await?;
+    if host.replica.hint_ms() <= view.last_version.ms() + TICK_AHEAD_MS {
+        return Ok(view);
+    }
+    if let Err(error) = tick(host).await {
+        // A disk that is full stops the clock, and reads go on.
+        tracing::debug!(group = %host.group, %error, "the group's clock was not brought up");
+        return Ok(view);
+    }
+    host.newest_view().await
+}
+
 /// The tablet that has the key.
 pub fn tablet_of<'a>(host: &DataHost, view: &'a GroupView, key: &[u8]) -> Result<&'a Arc<TabletView>> {
     view.tablet_of(key).ok_or_else(|| host.not_owner())

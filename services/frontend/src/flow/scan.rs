@@ -10,7 +10,7 @@ use lamina_peers::index::SeekRange;
 use lamina_peers::kv::Row;
 use lamina_types::{BlockHandle, Error, KeyRange, Reason, RequestContext, Result, Version, limits};
 
-use crate::flow::read::{At, again, view_at};
+use crate::flow::read::{At, again, timely_view, view_at};
 use crate::flow::search::{SearchFault, Searcher, records_of};
 use crate::hand::blocks::Wanted;
 use crate::host::DataHost;
@@ -61,7 +61,14 @@ pub async fn page(
 ) -> Result<Rows> {
     let mut fault = None;
     for _ in 0..VIEWS_MAX {
-        let (view, version) = view_at(host, spec.at).await?;
+        let (view, version) = match spec.at {
+            At::Newest => {
+                let view = timely_view(host).await?;
+                let version = view.last_version;
+                (view, version)
+            }
+            At::Version(_) => view_at(host, spec.at).await?,
+        };
         match read_page(searcher, context, host, spec, &view, version).await {
             Ok(rows) => {
                 host.scans.keep(version);

@@ -21,6 +21,8 @@ use crate::hand::health::Health;
 
 /// The longest that one node is waited for.
 const NODE_DEADLINE_MS: u64 = 3_000;
+/// Bytes of blocks in one request, unless one block alone is larger: an answer must fit into a message.
+const REQUEST_BYTES: u64 = 4 << 20;
 
 /// Fetches data blocks. One for each frontend.
 pub struct Blocks {
@@ -109,7 +111,8 @@ impl Blocks {
             if calls.is_empty() {
                 break;
             }
-            let answers = calls.into_iter().map(|(node, at)| self.ask(context, node, at, wanted));
+            let calls = calls.into_iter().flat_map(|(node, at)| batches(node, at, wanted));
+            let answers = calls.map(|(node, at)| self.ask(context, node, at, wanted));
             for (node, at, answer) in join_all(answers).await {
                 self.take(node, &at, answer, wanted, &mut blocks, &mut search);
             }
@@ -189,6 +192,24 @@ impl Blocks {
         // A full queue means that repair is busy with others; the next reader reports again.
         let _ = self.damaged.try_send(copy);
     }
+}
+
+/// Cuts what a node is asked for into requests of about [`REQUEST_BYTES`].
+fn batches(node: NodeId, at: Vec<usize>, wanted: &[Wanted]) -> Vec<(NodeId, Vec<usize>)> {
+    let mut batches = Vec::new();
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    for at in at {
+        let length = wanted.get(at).map_or(0, |wanted| u64::from(wanted.handle.length));
+        if bytes + length > REQUEST_BYTES && !batch.is_empty() {
+            batches.push((node, std::mem::take(&mut batch)));
+            bytes = 0;
+        }
+        bytes += length;
+        batch.push(at);
+    }
+    batches.push((node, batch));
+    batches
 }
 
 fn key_of(wanted: &Wanted) -> CacheKey {

@@ -18,6 +18,8 @@ const PIECE_BYTES: usize = 1 << 20;
 const PIECE_DEADLINE_MS: u64 = 20_000;
 /// How long the slower copies are waited for once a write quorum is sealed.
 const GRACE: Duration = Duration::from_millis(500);
+/// Bytes of index parts in one message, unless one part alone is larger.
+const INSTALL_BYTES: usize = 4 << 20;
 /// How long an index node is waited for.
 const INSTALL: Duration = Duration::from_secs(2);
 
@@ -102,17 +104,21 @@ impl Tables {
     pub async fn install(&self, shard: ShardId, parts: Vec<Part>) {
         let Ok(view) = self.links.view() else { return };
         let Some(shard_view) = view.shard(shard) else { return };
+        let batches = batches(parts);
         let installs = shard_view.replicas.iter().map(|replica| {
-            let (parts, node) = (parts.clone(), replica.node);
+            let (batches, node) = (batches.clone(), replica.node);
             let (wait, epoch) = (self.is_waited_for(node, replica.complete, view.epoch), view.epoch);
             async move {
                 let limit = if wait { INSTALL } else { Duration::from_millis(50) };
-                let call = async {
-                    let (peer, context) = self.links.index(node, 5_000)?;
-                    peer.call(context, Install { shard, parts }).await
-                };
-                if !matches!(time::timeout(limit, call).await, Ok(Ok(_))) {
-                    self.late.lock().insert(node, epoch);
+                for parts in batches {
+                    let call = async {
+                        let (peer, context) = self.links.index(node, 5_000)?;
+                        peer.call(context, Install { shard, parts }).await
+                    };
+                    if !matches!(time::timeout(limit, call).await, Ok(Ok(_))) {
+                        self.late.lock().insert(node, epoch);
+                        return;
+                    }
                 }
             }
         });
@@ -129,6 +135,23 @@ impl Tables {
             }
         }
     }
+}
+
+/// Parts in stretches of about [`INSTALL_BYTES`].
+fn batches(parts: Vec<Part>) -> Vec<Vec<Part>> {
+    let mut batches = Vec::new();
+    let mut batch: Vec<Part> = Vec::new();
+    let mut bytes = 0;
+    for part in parts {
+        if bytes + part.bytes.len() > INSTALL_BYTES && !batch.is_empty() {
+            batches.push(std::mem::take(&mut batch));
+            bytes = 0;
+        }
+        bytes += part.bytes.len();
+        batch.push(part);
+    }
+    batches.push(batch);
+    batches
 }
 
 /// Cuts and joins pieces so that each but the last has about [`PIECE_BYTES`]; large ones are sliced, not copied.

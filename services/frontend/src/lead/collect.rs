@@ -16,6 +16,8 @@ use crate::lead::work::Work;
 const LOOK: Duration = Duration::from_secs(1);
 /// How often a data node is swept without a cause.
 const SWEEP: Duration = Duration::from_secs(3600);
+/// Before a data node is swept again that could not be swept, or where something could not be mended.
+const AGAIN: Duration = Duration::from_secs(5);
 /// What one call may take.
 const DEADLINE_MS: u64 = 5_000;
 /// Tables in one page of a list.
@@ -89,17 +91,21 @@ async fn delete(work: &Work, gone: &[Deletable]) {
 
 /// Sweeps each data node at the beginning of the reign, at each new start of the node, and hourly.
 pub async fn sweep(work: Work) {
+    // For each node, the start that was swept, and when its next sweep is due.
     let mut swept: BTreeMap<NodeId, (Incarnation, Instant)> = BTreeMap::new();
     loop {
         if let Ok(cluster) = work.links.view() {
             for node in cluster.nodes_of(Role::Data).filter(|node| node.seen) {
-                let due = swept.get(&node.node).is_none_or(|(incarnation, at)| {
-                    *incarnation != node.incarnation || at.elapsed() >= SWEEP
+                let due = swept.get(&node.node).is_none_or(|(incarnation, due)| {
+                    *incarnation != node.incarnation || *due <= time::now()
                 });
-                if due && let Err(error) = sweep_node(&work, node.node).await {
-                    tracing::debug!(node = %node.node, %error, "a data node could not be swept; it is tried again");
-                } else if due {
-                    swept.insert(node.node, (node.incarnation, time::now()));
+                if due {
+                    let result = sweep_node(&work, node.node).await;
+                    if let Err(error) = &result {
+                        tracing::debug!(node = %node.node, %error, "a data node could not be swept; it is tried again");
+                    }
+                    let next = time::now() + if result.is_ok() { SWEEP } else { AGAIN };
+                    swept.insert(node.node, (node.incarnation, next));
                 }
                 learn_room(&work, node.node).await;
             }
@@ -119,9 +125,14 @@ async fn sweep_node(work: &Work, node: NodeId) -> Result<()> {
     let listed = list(work, node).await?;
     let view = work.view();
     let mut dead = Vec::new();
+    let mut bad = Vec::new();
     for one in &listed {
         match view.table(one.table) {
-            Some(record) if record.copies.contains_key(&node) => {}
+            Some(record) if record.copies.contains_key(&node) => {
+                if one.damaged {
+                    bad.push(Repair { table: one.table, node, replace: true });
+                }
+            }
             Some(_) => drop_unlisted(work, node, one).await,
             None if work.reigning.ledger.may_delete(one.table)
                 && !work.host.published.is_named(one.table) =>
@@ -140,15 +151,27 @@ async fn sweep_node(work: &Work, node: NodeId) -> Result<()> {
     // ordered again, which changes nothing.
     let there: BTreeSet<TableId> = listed.iter().map(|one| one.table).collect();
     let lost = view.tables_on(node).map(|(table, _)| table).filter(|table| !there.contains(table));
-    for table in lost.collect::<Vec<_>>() {
-        repair(work, Repair { table, node, replace: false }).await;
+    bad.extend(lost.map(|table| Repair { table, node, replace: false }));
+    let mut left = 0u32;
+    for one in bad {
+        if !repair(work, one).await && work.view().tables_on(node).any(|(table, _)| table == one.table) {
+            left += 1;
+        }
     }
-    Ok(())
+    if left == 0 {
+        return Ok(());
+    }
+    Err(Error::new(Reason::Unreachable, format!("{left} copies that are lost or damaged there were not replaced")))
 }
 
 /// A copy that no record names: left from an order whose outcome nobody waits for any more.
 async fn drop_unlisted(work: &Work, node: NodeId, one: &ListedTable) {
     if one.stamp.reign > work.reigning.reign || work.reigning.ledger.is_copying(one.table, node) {
+        return;
+    }
+    // Looked at only now: a copy that was being made when the sweep took its view is listed since (T4).
+    let view = work.view();
+    if view.table(one.table).is_none_or(|record| record.copies.contains_key(&node)) {
         return;
     }
     if let Ok((peer, context)) = work.links.data(node, DEADLINE_MS) {

@@ -15,7 +15,8 @@ use lamina_types::{Error, NodeId, Reason, Result, TableId, Version};
 
 use crate::lead::floor::KEEP_MS;
 use crate::lead::flush::flush_all;
-use crate::lead::work::Work;
+use crate::lead::parts::tail_on;
+use crate::lead::work::{Entered, Unproposed, Work};
 
 /// How often trees are looked at when nothing wakes the flow.
 const LOOK: Duration = Duration::from_millis(500);
@@ -35,15 +36,16 @@ pub async fn run(work: Work) {
     let policy = policy(&work);
     loop {
         while work.jobs.0.lock().len() < JOBS_MAX {
-            let Some((entered, tablet, picked)) = next(&work, &policy) else { break };
+            let Some((number, tablet, picked)) = next(&work, &policy) else { break };
             let work = work.clone();
             // In the reign's task group: it ends with the reign.
             drop(task::spawn(async move {
-                if let Err(error) = compact(&work, entered.number, &tablet, &picked).await {
+                if let Err(error) = compact(&work, number, &tablet, &picked).await {
                     tracing::warn!(tablet = %tablet.id, %error, "a compaction failed; it is picked again");
                     time::sleep(RETRY).await;
                 }
-                drop(entered);
+                work.jobs.0.lock().remove(&number);
+                work.wake.notify_waiters();
             }));
         }
         work.rest(LOOK).await;
@@ -70,22 +72,8 @@ pub async fn compact_all(work: &Work) -> Result<()> {
         }
         let Some(picked) = whole(&view, tablet) else { return Ok(()) };
         let number = work.reigning.ledger.job();
-        work.jobs.0.lock().insert(number, (tablet.id, picked.clone()));
-        let entered = Entered { work: work.clone(), number };
-        compact(work, entered.number, tablet, &picked).await?;
-    }
-}
-
-/// A job among the running ones, until it is dropped, however that comes about.
-struct Entered {
-    work: Work,
-    number: u32,
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        self.work.jobs.0.lock().remove(&self.number);
-        self.work.wake.notify_waiters();
+        let _entered = Entered::new(work, number, tablet.id, picked.clone());
+        compact(work, number, tablet, &picked).await?;
     }
 }
 
@@ -95,7 +83,7 @@ fn policy(work: &Work) -> Policy {
 }
 
 /// The next job of the tablet with the highest stack, entered among the running ones.
-fn next(work: &Work, policy: &Policy) -> Option<(Entered, std::sync::Arc<TabletView>, Task)> {
+fn next(work: &Work, policy: &Policy) -> Option<(u32, std::sync::Arc<TabletView>, Task)> {
     let view = work.view();
     let mut tablets: Vec<_> = view.tablets.iter().collect();
     tablets.sort_by_key(|tablet| std::cmp::Reverse(tablet.tree.runs_over_max()));
@@ -108,7 +96,7 @@ fn next(work: &Work, policy: &Policy) -> Option<(Entered, std::sync::Arc<TabletV
         if let Some(picked) = pick(&stats, policy) {
             let number = work.reigning.ledger.job();
             jobs.insert(number, (tablet.id, picked.clone()));
-            return Some((Entered { work: work.clone(), number }, tablet.clone(), picked));
+            return Some((number, tablet.clone(), picked));
         }
     }
     None
@@ -129,19 +117,14 @@ async fn compact(work: &Work, number: u32, tablet: &TabletView, picked: &Task) -
     let floor = raise_floor(work).await?;
     let view = work.view();
     let job = JobId { group: work.host.group, reign: work.reigning.reign, n: number };
-    let request = request(work, &view, tablet, picked, job, floor)?;
-    let names: Vec<TableId> = request.outputs.iter().map(|output| output.table).collect();
-    let written = match run_job(work, &view, picked, request).await {
-        Ok(written) => written,
-        Err(error) => {
-            names.iter().for_each(|table| work.reigning.ledger.refused(*table));
-            return Err(error);
-        }
-    };
-    for table in names.iter().filter(|table| !written.iter().any(|written| written.table == **table)) {
+    let mut names = Unproposed::new(work);
+    let request = request(work, &view, tablet, picked, job, floor, &mut names)?;
+    let given: Vec<TableId> = request.outputs.iter().map(|output| output.table).collect();
+    let written = run_job(work, &view, picked, request).await?;
+    for table in given.iter().filter(|table| !written.iter().any(|written| written.table == **table)) {
         work.reigning.ledger.refused(*table);
     }
-    commit(work, &view, tablet, picked, floor, written).await?;
+    commit(work, &view, tablet, picked, floor, written, names).await?;
     work.metrics.compactions.inc();
     work.metrics.compacted_bytes.inc_by(picked.input_bytes);
     Ok(())
@@ -167,6 +150,7 @@ fn request(
     picked: &Task,
     job: JobId,
     floor: Version,
+    names: &mut Unproposed,
 ) -> Result<Compact> {
     let cluster = work.links.view()?;
     let address = |node: NodeId| cluster.node(node).map(|node| node.address.clone()).unwrap_or_default();
@@ -198,6 +182,7 @@ fn request(
         let (table, targets) = named.ok_or_else(|| {
             Error::new(Reason::NotReady, "fewer data nodes than a write quorum take copies; waiting for more")
         })?;
+        names.add(table);
         outputs.push(CompactionOutput { table, targets });
     }
     Ok(Compact {
@@ -299,13 +284,17 @@ async fn commit(
     picked: &Task,
     floor: Version,
     written: Vec<WrittenTable>,
+    unproposed: Unproposed,
 ) -> Result<()> {
     let names: Vec<TableId> = written.iter().map(|written| written.table).collect();
     let mut outputs = Vec::new();
     let mut parts = Vec::new();
-    for one in written {
+    for mut one in written {
+        if one.index_part.is_empty() {
+            let nodes: Vec<NodeId> = one.copies.iter().map(|(node, _)| *node).collect();
+            one.index_part = tail_on(work, one.table, &nodes).await?;
+        }
         let part = IndexPart::parse(one.index_part.clone()).map_err(|corruption| {
-            names.iter().for_each(|table| work.reigning.ledger.refused(*table));
             Error::new(Reason::ChecksumMismatch, format!("the index part of a merged table: {corruption}"))
         })?;
         let mut record = TableRecord::new(
@@ -330,6 +319,7 @@ async fn commit(
         floor,
         bottom: picked.bottom,
     };
+    unproposed.propose();
     let result = work.propose(entry).await;
     work.settle(names, &result);
     if let Outcome::Compacted { left } = result? {

@@ -42,8 +42,8 @@ pub async fn run(work: Work, reports: Arc<Reports>) {
         for report in reports.take_copies(work.host.group) {
             let listed = |record: &Arc<TableRecord>| record.copies.contains_key(&report.node);
             if work.view().table(report.table).is_some_and(listed) {
-                repair(&work, Repair { table: report.table, node: report.node, replace: !report.absent })
-                    .await;
+                let replace = !report.absent;
+                let _ = repair(&work, Repair { table: report.table, node: report.node, replace }).await;
             }
         }
         look_after_all(&work).await;
@@ -102,11 +102,11 @@ async fn look_after_all(work: &Work) {
     }
 }
 
-/// Makes one copy, and says in the log that it is there.
-pub async fn repair(work: &Work, repair: Repair) {
+/// Makes one copy, and says in the log that it is there; whether it did, or somebody else does.
+pub async fn repair(work: &Work, repair: Repair) -> bool {
     let Repair { table, node, replace } = repair;
     // Somebody else of this process makes it already.
-    let Some(stamp) = work.reigning.ledger.begin_copy(table, node) else { return };
+    let Some(stamp) = work.reigning.ledger.begin_copy(table, node) else { return true };
     let result = make_copy(work, repair, stamp).await;
     match &result {
         Ok(()) => {
@@ -115,11 +115,12 @@ pub async fn repair(work: &Work, repair: Repair) {
         }
         Err(NotDone::Unknown) => {
             // The order stays open in the ledger (rule G4): nothing that it names is dropped in this reign.
-            return;
+            return true;
         }
         Err(error) => tracing::debug!(%table, %node, ?error, "a copy could not be made; it is tried again"),
     }
     work.reigning.ledger.end_copy(table, node);
+    result.is_ok()
 }
 
 async fn make_copy(work: &Work, repair: Repair, stamp: lamina_types::CopyStamp) -> Result<(), NotDone> {

@@ -20,7 +20,7 @@ use lamina_types::{Error, Reason, Result, TableId, TabletId, Version};
 use crate::hand::tables::TableFile;
 use crate::heart::throttle::Fullness;
 use crate::host::NotDone;
-use crate::lead::work::Work;
+use crate::lead::work::{Unproposed, Work};
 
 /// How often fullness is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -35,7 +35,6 @@ const RUNS_MAX: usize = 20;
 pub async fn run(work: Work) {
     loop {
         let view = work.view();
-        set_pressure(&work, &view);
         if let Some((tablet, memory)) = oldest_memory(&view) {
             match flush(&work, &view, tablet, memory).await {
                 Ok(()) => work.wake.notify_waiters(),
@@ -50,6 +49,14 @@ pub async fn run(work: Work) {
             rotate_largest(&work, &view).await;
             continue;
         }
+        time::sleep(LOOK).await;
+    }
+}
+
+/// Tells the throttle for ever how full the group is: also while a flush takes long, which is when it matters.
+pub async fn press(work: Work) {
+    loop {
+        set_pressure(&work, &work.view());
         time::sleep(LOOK).await;
     }
 }
@@ -111,7 +118,8 @@ async fn flush(work: &Work, view: &GroupView, tablet: &TabletView, memory: &Memo
     let started = time::now();
     let bytes = memory.memtable.bytes() as u64;
     let floor = view.read_floor;
-    let built = build_all(work, tablet, memory, floor).await?;
+    let mut unproposed = Unproposed::new(work);
+    let built = build_all(work, tablet, memory, floor, &mut unproposed).await?;
     let mut tables = Vec::new();
     let mut parts = Vec::new();
     for one in built {
@@ -132,6 +140,7 @@ async fn flush(work: &Work, view: &GroupView, tablet: &TabletView, memory: &Memo
         floor,
         tables,
     };
+    unproposed.propose();
     let result = work.propose(entry).await;
     work.settle(names, &result);
     result?;
@@ -155,15 +164,18 @@ async fn build_all(
     tablet: &TabletView,
     memory: &MemoryView,
     floor: Version,
+    unproposed: &mut Unproposed,
 ) -> Result<Vec<Built>> {
     let (shard, tablet) = (tablet.shard, tablet.id);
     let settings = work.links.view()?.settings.clone();
     let count = (memory.memtable.bytes() as u64 / TABLE_BYTES) as usize + 2;
     let mut names = Vec::new();
     for _ in 0..count {
-        names.push(work.name_table(tablet, shard).ok_or_else(|| {
+        let named = work.name_table(tablet, shard).ok_or_else(|| {
             Error::new(Reason::NotReady, "fewer data nodes than a write quorum take copies; waiting for more")
-        })?);
+        })?;
+        unproposed.add(named.0);
+        names.push(named);
     }
     let cursor = memory.memtable.cursor(memory.range.clone());
     let unused: Vec<TableId> = names.iter().map(|(table, _)| *table).collect();
@@ -236,10 +248,7 @@ async fn store(work: &Work, view: &GroupView, built: Built) -> Result<Stored> {
     let seal = Seal { file_bytes: built.file_bytes, footer_crc: built.footer_crc };
     let file = TableFile { table, pieces, seal };
     let quorum = view.config.write_quorum() as usize;
-    let copies = work.tables.store(&file, &targets, quorum).await.inspect_err(|_| {
-        // Never proposed: whatever was written of it may go.
-        work.reigning.ledger.refused(table);
-    })?;
+    let copies = work.tables.store(&file, &targets, quorum).await?;
     let mut record = TableRecord::new(
         &built.properties,
         built.file_bytes,

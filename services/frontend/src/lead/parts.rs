@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lamina_env::time::{self, Duration};
 use lamina_peers::data::ReadTail;
 use lamina_peers::index::{Install, Part};
-use lamina_types::{Error, Reason, Result, ShardId, TableId};
+use lamina_types::{Error, NodeId, Reason, Result, ShardId, TableId};
 
 use crate::hand::index::AbsentPart;
 use crate::lead::work::Work;
@@ -42,7 +42,7 @@ async fn install(work: &Work, report: AbsentPart) -> Result<()> {
     install_at(work, shard, node, Part { table, bytes }).await
 }
 
-async fn install_at(work: &Work, shard: ShardId, node: lamina_types::NodeId, part: Part) -> Result<()> {
+async fn install_at(work: &Work, shard: ShardId, node: NodeId, part: Part) -> Result<()> {
     let (peer, context) = work.links.index(node, DEADLINE_MS)?;
     let call = peer.call(context, Install { shard, parts: vec![part] });
     time::timeout(Duration::from_millis(DEADLINE_MS), call).await.unwrap_or_else(|_| Err(silent()))?;
@@ -58,9 +58,18 @@ pub async fn tail(work: &Work, table: TableId) -> Result<bytes::Bytes> {
     let record = view
         .table(table)
         .ok_or_else(|| Error::new(Reason::StateMoved, format!("table {table} is not live any more")))?;
+    let nodes: Vec<NodeId> = record.copies.keys().copied().collect();
+    tail_on(work, table, &nodes).await
+}
+
+/// The index part of a table from one of the data nodes on which it is sealed.
+///
+/// # Errors
+/// No node could give it.
+pub async fn tail_on(work: &Work, table: TableId, nodes: &[NodeId]) -> Result<bytes::Bytes> {
     let mut last =
         Error::new(Reason::Unreachable, format!("no data node gave the index part of table {table}"));
-    for node in record.copies.keys() {
+    for node in nodes {
         let answer = match work.links.data(*node, DEADLINE_MS) {
             Ok((peer, context)) => {
                 let call = peer.call(context, ReadTail { table });

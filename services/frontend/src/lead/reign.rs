@@ -112,6 +112,7 @@ fn start(court: &Court, host: &Arc<DataHost>, reigning: Arc<Reigning>, flows: &T
         wake: Arc::new(Notify::new()),
     };
     court.works.begin(work.clone());
+    flows.spawn(flush::press(work.clone()));
     flows.spawn(flush::run(work.clone()));
     flows.spawn(compact::run(work.clone()));
     flows.spawn(collect::run(work.clone()));

@@ -9,30 +9,37 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lamina_engine::{Cursor, IndexPart, Memtable};
 use lamina_env::task;
-use lamina_env::time::{self, Duration};
+use lamina_env::time::{self, Duration, Instant};
 use lamina_group::data::entry::{SetShard, SplitTablet};
 use lamina_group::data::{GroupView, TabletView};
 use lamina_peers::index::{Part, Release};
 use lamina_peers::view::NodeState;
 use lamina_placement::shards::shard_for_tablet;
 use lamina_placement::tablets::{SplitPolicy, TabletLoad, split_next};
-use lamina_types::{KeyRange, NodeId, Result, Role, ShardId, TableId};
+use lamina_types::{KeyRange, NodeId, Result, Role, ShardId, TableId, TabletId};
 
 use crate::lead::parts::tail;
 use crate::lead::work::Work;
 
 /// How often tablets are looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// Before a tablet is tried again that could not be split: one key may fill it.
+const REST: Duration = Duration::from_secs(10);
 
 /// Splits for ever.
 pub async fn run(work: Work) {
     let policy = SplitPolicy::default();
+    let mut tried: BTreeMap<TabletId, Instant> = BTreeMap::new();
     loop {
         time::sleep(LOOK).await;
         let view = work.view();
-        if let Some(tablet) = next_split(&work, &view, &policy) {
-            if let Err(error) = split(&work, &view, &tablet).await {
-                tracing::debug!(tablet = %tablet.id, %error, "a tablet was not split");
+        tried.retain(|_, until| *until > time::now());
+        if let Some(tablet) = next_split(&work, &view, &policy, &tried) {
+            tried.insert(tablet.id, time::now() + REST);
+            match split(&work, &view, &tablet).await {
+                Ok(true) => drop(tried.remove(&tablet.id)),
+                Ok(false) => {}
+                Err(error) => tracing::debug!(tablet = %tablet.id, %error, "a tablet was not split"),
             }
         } else if let Some((tablet, shard)) = next_shard(&work, &view)
             && let Err(error) = set_shard(&work, &tablet, shard).await
@@ -42,7 +49,12 @@ pub async fn run(work: Work) {
     }
 }
 
-fn next_split(work: &Work, view: &GroupView, policy: &SplitPolicy) -> Option<Arc<TabletView>> {
+fn next_split(
+    work: &Work,
+    view: &GroupView,
+    policy: &SplitPolicy,
+    tried: &BTreeMap<TabletId, Instant>,
+) -> Option<Arc<TabletView>> {
     let cluster = work.links.view().ok()?;
     let frontends = cluster.nodes_of(Role::Frontend).filter(|node| node.state == NodeState::Active).count();
     let busy = work.jobs.0.lock().values().map(|(tablet, _)| *tablet).collect::<Vec<_>>();
@@ -62,20 +74,21 @@ fn next_split(work: &Work, view: &GroupView, policy: &SplitPolicy) -> Option<Arc
             tablet: tablet.id,
             bytes: tablet.tree.views().map(|named| share(named.table)).sum::<u64>() + tablet.memtable_bytes(),
             cores: 0.0,
-            splittable: !busy.contains(&tablet.id),
+            splittable: !busy.contains(&tablet.id) && !tried.contains_key(&tablet.id),
         })
         .collect();
     let id = split_next(policy, u32::try_from(frontends).unwrap_or(u32::MAX), &loads)?;
     view.tablet(id).cloned()
 }
 
-async fn split(work: &Work, view: &GroupView, tablet: &Arc<TabletView>) -> Result<()> {
-    let Some(at) = split_key(work, view, tablet).await? else { return Ok(()) };
+/// Splits a tablet; whether it has a key to split at.
+async fn split(work: &Work, view: &GroupView, tablet: &Arc<TabletView>) -> Result<bool> {
+    let Some(at) = split_key(work, view, tablet).await? else { return Ok(false) };
     let entry =
         SplitTablet { reign: work.reigning.reign, tablet: tablet.id, generation: tablet.generation, at };
     work.propose(entry).await?;
     tracing::info!(tablet = %tablet.id, "a tablet was split");
-    Ok(())
+    Ok(true)
 }
 
 /// The middle of the largest table's part, by bytes; of the largest memtable if that is larger.

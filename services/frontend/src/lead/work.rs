@@ -46,6 +46,51 @@ pub struct Work {
 #[derive(Default)]
 pub struct Jobs(pub Mutex<BTreeMap<u32, (TabletId, lamina_engine::Task)>>);
 
+/// A compaction among [`Jobs`]; it leaves when this is dropped, also if whoever waits for it goes away.
+pub struct Entered(Work, u32);
+
+impl Entered {
+    /// Enters a compaction.
+    pub fn new(work: &Work, number: u32, tablet: TabletId, picked: lamina_engine::Task) -> Entered {
+        work.jobs.0.lock().insert(number, (tablet, picked));
+        Entered(work.clone(), number)
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.jobs.0.lock().remove(&self.1);
+        self.0.wake.notify_waiters();
+    }
+}
+
+/// Names that were given to tables which are not proposed yet. Dropped, it gives them up: so none stays open behind
+/// work that failed or was broken off, which would keep its bytes and hold back the mark of the shard's lists.
+pub struct Unproposed(Arc<Reigning>, Vec<TableId>);
+
+impl Unproposed {
+    /// No names yet.
+    pub fn new(work: &Work) -> Unproposed {
+        Unproposed(work.reigning.clone(), Vec::new())
+    }
+
+    /// One more.
+    pub fn add(&mut self, table: TableId) {
+        self.1.push(table);
+    }
+
+    /// They are proposed now: their fate is the log's (rule G4).
+    pub fn propose(mut self) {
+        self.1.clear();
+    }
+}
+
+impl Drop for Unproposed {
+    fn drop(&mut self) {
+        self.1.iter().for_each(|table| self.0.ledger.refused(*table));
+    }
+}
+
 /// Room on data nodes.
 #[derive(Default)]
 pub struct Room(Mutex<BTreeMap<NodeId, (u64, u64)>>);
@@ -99,9 +144,9 @@ impl Work {
         if nodes.len() < config.write_quorum() as usize {
             return None;
         }
+        let cluster = self.links.view().ok()?;
         let ledger = &self.reigning.ledger;
         let table = ledger.open_table(nodes.iter().copied(), shard);
-        let cluster = self.links.view().ok()?;
         let target = |node: NodeId| {
             let address = cluster.node(node).map(|node| node.address.clone()).unwrap_or_default();
             CopyTarget { node, address, stamp: ledger.stamp() }
