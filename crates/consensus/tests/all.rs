@@ -11,3 +11,5 @@ mod chaos;
 mod disk;
 #[path = "all/group.rs"]
 mod group;
+#[path = "all/measure.rs"]
+mod measure;

@@ -106,11 +106,11 @@ async fn trouble(world: World, fleet: Fleet) {
             0 | 1 => {
                 fleet.node(node).crash();
                 sleep(Duration::from_millis(random::between(0, 2000))).await;
-                fleet.node(node).start();
+                fleet.start_node(node);
             }
             2 => {
                 fleet.node(node).kill();
-                fleet.node(node).start();
+                fleet.start_node(node);
             }
             3 => {
                 let cut = world.network().cut(Cut::Isolated(name(node)));
@@ -146,7 +146,7 @@ async fn trouble(world: World, fleet: Fleet) {
                 }
                 sleep(Duration::from_millis(random::between(0, 1000))).await;
                 for node in fleet.all() {
-                    fleet.node(node).start();
+                    fleet.start_node(node);
                 }
             }
         }
@@ -191,7 +191,7 @@ async fn story(world: World) {
     world.network().heal();
     weather(&world, &fleet, 0);
     for node in fleet.all() {
-        fleet.node(node).start();
+        fleet.start_node(node);
     }
     for task in tasks {
         task.await.expect("clients and readers end well");

@@ -39,7 +39,7 @@ fn a_flipped_bit_in_synced_bytes_keeps_the_node_from_starting() {
             let path = newest_segment(&fleet, 2).await;
             fleet.node(2).kill();
             assert!(fleet.node(2).disk().rot(&path, offset, 0x04));
-            fleet.node(2).start();
+            fleet.start_node(2);
             let refused = fleet.eventually("the node refuses to start", || fleet.refused(2)).await;
             assert!(refused.contains("damaged") && refused.contains("replace the node"), "{refused}");
             // The group goes on without it.
@@ -139,7 +139,7 @@ fn a_replica_that_lost_what_it_acknowledged_is_shut_out_and_reported() {
         // Somebody gives the node an empty volume under its old name, which is forbidden.
         fleet.node(victim).disk().mount().remove_dir_all("log").await.unwrap();
         fleet.shut(victim);
-        fleet.node(victim).start();
+        fleet.start_node(victim);
         fleet.store(victim).await;
         fleet.open(victim, G).unwrap().replica.admit();
         let replica = fleet.open(leader, G).unwrap().replica;

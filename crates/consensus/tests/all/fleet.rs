@@ -232,7 +232,16 @@ impl Fleet {
     /// Power loss on a node, then it starts again.
     pub fn crash(&self, node: u64) {
         self.node(node).crash();
-        self.node(node).start();
+        self.start_node(node);
+    }
+
+    /// Starts a node that is down.
+    pub fn start_node(&self, node: u64) {
+        if !self.node(node).is_up() {
+            // What its last life left must not pass for what this one does.
+            self.running.lock().insert(node, Running::default());
+            self.node(node).start();
+        }
     }
 
     /// Waits until `look` finds something; polls every simulated ten milliseconds, for two simulated minutes.

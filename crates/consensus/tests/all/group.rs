@@ -79,7 +79,7 @@ fn a_restart_of_all_with_torn_tails_keeps_what_was_acknowledged() {
                 fleet.node(node).crash();
             }
             for node in fleet.all() {
-                fleet.node(node).start();
+                fleet.start_node(node);
             }
         }
         let last = fleet.put(G, "end").await;
@@ -140,7 +140,7 @@ fn a_follower_behind_the_cut_log_gets_a_snapshot() {
         let made = replica.checkpoint().await.unwrap();
         assert!(made.is_some());
         fleet.eventually("the log is cut", || (replica.log_bytes() < before / 4).then_some(())).await;
-        fleet.node(lagging).start();
+        fleet.start_node(lagging);
         let last = fleet.put(G, "end").await;
         let page = fleet.agree(G, last.0).await;
         assert_eq!(page.lines.len(), 62);
