@@ -63,20 +63,23 @@ fn sentence(meaning: &str) -> String {
 fn about(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::InvalidArgument => ("Invalid argument", "The request is wrong whatever the state: correct it."),
-        Kind::FailedPrecondition => {
-            ("Failed precondition", "The state does not allow it now: do not repeat it blindly. Nothing was done.")
-        }
-        Kind::Aborted => {
-            ("Aborted", "A condition did not hold, or the map was stale: read again, then repeat. Nothing was done.")
-        }
+        Kind::FailedPrecondition => (
+            "Failed precondition",
+            "The state does not allow it now: do not repeat it blindly. Nothing was done.",
+        ),
+        Kind::Aborted => (
+            "Aborted",
+            "A condition did not hold, or the map was stale: read again, then repeat. Nothing was done.",
+        ),
         Kind::Unavailable => {
             ("Unavailable", "Not now, or not here: repeat with backoff and the same request id.")
         }
         Kind::ResourceExhausted => ("Resource exhausted", "A limit was reached: back off. Nothing was done."),
         Kind::DeadlineExceeded => ("Deadline exceeded", "The time was over."),
-        Kind::DataLoss => {
-            ("Data loss", "Bytes are damaged on all copies: exactly the keys of the request are affected. Never repeat.")
-        }
+        Kind::DataLoss => (
+            "Data loss",
+            "Bytes are damaged on all copies: exactly the keys of the request are affected. Never repeat.",
+        ),
         Kind::PermissionDenied => ("Permission denied", "The caller may not do this."),
         Kind::NotFound => ("Not found", "What was named is not there. An absent key is no error."),
         Kind::Unimplemented => ("Unimplemented", "Not built, or not enabled, here."),

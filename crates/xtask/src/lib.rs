@@ -6,7 +6,10 @@
 //! | [`errors`] | writes `docs/errors.md` from the reasons of `crates/types` |
 //! | [`protogen`] | writes the Rust code of the protobuf files |
 
-#![expect(clippy::disallowed_methods, reason = "a tool reads and writes the repository; it is never simulated")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a tool reads and writes the repository; it is never simulated"
+)]
 
 pub mod errors;
 pub mod protogen;

@@ -40,7 +40,12 @@ fn length(file: &File, findings: &mut Vec<Finding>) {
             format!("at most {FILE_LINES_MAX}: cut it by concern into `foo.rs` and `foo/`"),
         ));
     } else if lines > FILE_LINES_WANTED {
-        findings.push(Finding::warned(&file.path, 0, what, format!("at most {FILE_LINES_WANTED} are wanted")));
+        findings.push(Finding::warned(
+            &file.path,
+            0,
+            what,
+            format!("at most {FILE_LINES_WANTED} are wanted"),
+        ));
     }
 }
 

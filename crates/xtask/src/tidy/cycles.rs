@@ -68,7 +68,8 @@ fn describe(one: &Crate, arrows: &Arrows, circle: &BTreeSet<usize>) -> Finding {
 /// Sets of modules each of which reaches every other.
 fn circles(arrows: &Arrows) -> Vec<BTreeSet<usize>> {
     let nodes: BTreeSet<usize> = arrows.keys().flat_map(|(from, to)| [*from, *to]).collect();
-    let reach: BTreeMap<usize, BTreeSet<usize>> = nodes.iter().map(|node| (*node, reached(arrows, *node))).collect();
+    let reach: BTreeMap<usize, BTreeSet<usize>> =
+        nodes.iter().map(|node| (*node, reached(arrows, *node))).collect();
     let reaches = |from: usize, to: usize| reach.get(&from).is_some_and(|set| set.contains(&to));
     let mut done = BTreeSet::new();
     let mut found = Vec::new();

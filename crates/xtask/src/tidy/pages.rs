@@ -10,8 +10,19 @@ pub const ARCHITECTURE: &str = "ARCHITECTURE.md";
 /// Lines of the map at most.
 const ARCHITECTURE_LINES_MAX: usize = 200;
 /// How a path in the repository begins.
-const TOPS: [&str; 11] =
-    ["crates/", "services/", "docs/", "operator/", "crds/", "helm/", "e2e/", "examples/", "fuzz/", ".ci/", ".github/"];
+const TOPS: [&str; 11] = [
+    "crates/",
+    "services/",
+    "docs/",
+    "operator/",
+    "crds/",
+    "helm/",
+    "e2e/",
+    "examples/",
+    "fuzz/",
+    ".ci/",
+    ".github/",
+];
 
 /// Looks every path and link up.
 ///
@@ -19,16 +30,28 @@ const TOPS: [&str; 11] =
 /// A document cannot be read.
 pub fn check(root: &Path, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
     licence(root, findings);
-    for path in files_below(root)?.into_iter().filter(|path| path.extension().is_some_and(|it| it == "md")) {
-        let name = relative(root, &path);
-        let text = std::fs::read_to_string(&path)?;
+    let files = files_below(root)?;
+    let with = |extension: &'static str| {
+        files.iter().filter(move |path| path.extension().is_some_and(|it| it == extension))
+    };
+    for path in with("rs") {
+        comments(root, path, findings)?;
+    }
+    for path in with("md") {
+        let name = relative(root, path);
+        let text = std::fs::read_to_string(path)?;
         let beside = path.parent().unwrap_or(root);
         for (number, line) in text.lines().enumerate() {
             let links = links(line).map(|link| (link.to_owned(), beside.join(link)));
             let paths = quoted(line).flat_map(spread).map(|path| (path.clone(), root.join(path)));
             for (written, _) in links.chain(paths).filter(|(_, target)| !target.exists()) {
                 let mend = "name what is there, or take it out";
-                findings.push(Finding::refused(&name, number + 1, format!("`{written}` does not exist"), mend));
+                findings.push(Finding::refused(
+                    &name,
+                    number + 1,
+                    format!("`{written}` does not exist"),
+                    mend,
+                ));
             }
         }
         let lines = text.lines().count();
@@ -40,10 +63,31 @@ pub fn check(root: &Path, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Documents that Rust code names in a comment.
+fn comments(root: &Path, path: &Path, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
+    let part_of_path = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+    for (number, line) in std::fs::read_to_string(path)?.lines().enumerate() {
+        let Some((_, comment)) = line.split_once("//") else { continue };
+        for word in comment.split(|letter| !part_of_path(letter)).map(|word| word.trim_end_matches('.')) {
+            if word.starts_with("docs/") && word.ends_with(".md") && !root.join(word).exists() {
+                let mend = "name what is there, or write it";
+                let what = format!("`{word}` does not exist");
+                findings.push(Finding::refused(&relative(root, path), number + 1, what, mend));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn licence(root: &Path, findings: &mut Vec<Finding>) {
     let text = std::fs::read_to_string(root.join("LICENSE")).unwrap_or_default();
     if !text.contains("Apache License") {
-        findings.push(Finding::refused("LICENSE", 0, "the licence is not there", "add the text of Apache 2.0"));
+        findings.push(Finding::refused(
+            "LICENSE",
+            0,
+            "the licence is not there",
+            "add the text of Apache 2.0",
+        ));
     }
 }
 
@@ -58,7 +102,11 @@ fn links(line: &str) -> impl Iterator<Item = &str> {
 /// Paths between backticks.
 fn quoted(line: &str) -> impl Iterator<Item = &str> {
     let plain = |text: &&str| !text.contains([' ', '<', '*', '$']);
-    line.split('`').skip(1).step_by(2).filter(plain).filter(|text| TOPS.iter().any(|top| text.starts_with(top)))
+    line.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(plain)
+        .filter(|text| TOPS.iter().any(|top| text.starts_with(top)))
 }
 
 /// `a/{b,c}.rs` names two files.

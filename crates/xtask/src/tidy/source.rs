@@ -85,7 +85,8 @@ pub fn children(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !directory.is_dir() {
         return Ok(Vec::new());
     }
-    let entries = std::fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let entries =
+        std::fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     paths.sort();
     Ok(paths)
@@ -167,7 +168,8 @@ impl<'a> Reader<'a> {
     }
 
     fn file(&mut self, path: &Path, is_test: bool) -> anyhow::Result<usize> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let parsed = syn::parse_file(&text).with_context(|| format!("cannot parse {}", path.display()))?;
         let mut test_lines = Vec::new();
         find_tests(&parsed.items, &mut test_lines);
@@ -207,7 +209,10 @@ impl<'a> Reader<'a> {
             let is_test = is_test || is_test_only(&child.attrs);
             match child.content {
                 Some((_, items)) => {
-                    self.module(Module { name: name.clone(), parent, file, items, is_test }, &below.join(&name))?;
+                    self.module(
+                        Module { name: name.clone(), parent, file, items, is_test },
+                        &below.join(&name),
+                    )?;
                 }
                 None => {
                     let path = self.path_of(&child.attrs, file, below, &name);

@@ -68,7 +68,8 @@ pub fn check(root: &Path, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
 fn compare(package: &Package, row: &Row, findings: &mut Vec<Finding>) {
     let mend = format!("ask the crate below instead, or change the table ({ARCHITECTURE}:{})", row.line);
     for import in package.ours.difference(&row.may_import) {
-        let what = format!("`{}` imports `{import}`, which the table of imports does not allow", package.name);
+        let what =
+            format!("`{}` imports `{import}`, which the table of imports does not allow", package.name);
         findings.push(Finding::refused(&package.manifest, 0, what, mend.clone()));
     }
     for import in row.may_import.difference(&package.ours) {
@@ -112,7 +113,8 @@ fn rows(page: &str) -> BTreeMap<String, Row> {
         if cell(0) == "crate" && cell(1).starts_with("may import") {
             inside = true;
         } else if inside && !cell(0).starts_with("--") {
-            let row = Row { line: number + 1, may_import: list(cell(1)).collect(), never: list(cell(2)).collect() };
+            let row =
+                Row { line: number + 1, may_import: list(cell(1)).collect(), never: list(cell(2)).collect() };
             rows.insert(cell(0).to_owned(), row);
         }
     }
@@ -136,9 +138,14 @@ fn packages(root: &Path) -> anyhow::Result<Vec<Package>> {
         .current_dir(root)
         .output()
         .context("cannot run cargo metadata")?;
-    anyhow::ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    anyhow::ensure!(
+        output.status.success(),
+        "cargo metadata failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata is no JSON")?;
-    let packages = metadata.get("packages").and_then(Value::as_array).context("cargo metadata has no packages")?;
+    let packages =
+        metadata.get("packages").and_then(Value::as_array).context("cargo metadata has no packages")?;
     let root = std::fs::canonicalize(root)?;
     packages.iter().map(|package| self::package(&root, package).context("a package lacks a field")).collect()
 }
@@ -160,5 +167,10 @@ fn package(root: &Path, package: &Value) -> Option<Package> {
         }
     }
     let manifest = std::fs::canonicalize(manifest).ok()?;
-    Some(Package { name: short(package.get("name")?.as_str()?), manifest: relative(root, &manifest), ours, others })
+    Some(Package {
+        name: short(package.get("name")?.as_str()?),
+        manifest: relative(root, &manifest),
+        ours,
+        others,
+    })
 }

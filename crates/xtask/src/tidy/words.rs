@@ -126,7 +126,10 @@ fn comments(file: &File, findings: &mut Vec<Finding>) {
             .collect();
         from += line.len();
         for mark in MARKS {
-            if plain.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').any(|word| word == mark) {
+            if plain
+                .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+                .any(|word| word == mark)
+            {
                 findings.push(Finding::refused(
                     &file.path,
                     number + 1,
@@ -146,7 +149,8 @@ fn cover(tokens: TokenStream, text: &str, code: &mut [bool]) {
             continue;
         }
         let range = token.span().byte_range();
-        let is_comment = text.get(range.clone()).is_some_and(|it| it.starts_with("//") || it.starts_with("/*"));
+        let is_comment =
+            text.get(range.clone()).is_some_and(|it| it.starts_with("//") || it.starts_with("/*"));
         if let (false, Some(bytes)) = (is_comment, code.get_mut(range)) {
             bytes.fill(true);
         }
@@ -183,7 +187,8 @@ fn machine_path(line: &str) -> Option<&'static str> {
         line.match_indices(&format!("/{name}")).any(|(at, found)| {
             let before = line.get(..at).and_then(|before| before.chars().next_back());
             let after = line.get(at + found.len()..).and_then(|after| after.chars().next());
-            let starts = before.is_none_or(|letter| !letter.is_alphanumeric() && !"._-/$}*~>".contains(letter));
+            let starts =
+                before.is_none_or(|letter| !letter.is_alphanumeric() && !"._-/$}*~>".contains(letter));
             starts && after.is_none_or(|letter| !letter.is_alphanumeric() && !"_-.".contains(letter))
         })
     })
