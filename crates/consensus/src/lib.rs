@@ -10,12 +10,14 @@
 //! | [`error`] | what can go wrong, and what it says about the entry |
 //! | [`wire`] | how frames travel between replicas |
 //! | `wal` | the shared log: one writer, its segments, recovery, what each replica has in it |
+//! | `directory` | directories whose names survive a crash |
 //! | `checkpoint` | files that hold a whole state |
 //! | `raft` | openraft's traits over all this: types, runtime, log, state machine, network |
 //! | [`store`] | [`LogStore`]: one per process |
 //! | [`replica`] | [`Replica`]: proposals, leadership rounds, members |
 
 mod checkpoint;
+mod directory;
 pub mod error;
 pub mod machine;
 pub mod options;

@@ -1,7 +1,7 @@
 //! The registry of a process's metrics, and the rule of their names: `lamina_<service>_<what>_<unit>`.
 //!
-//! The rule is docs/metrics.md. It is checked when a metric is registered: a name that breaks it is a defect, which a
-//! test of the service finds, because registration fails.
+//! The rule is docs/metrics.md. A name that breaks it cannot be registered here; of what a service registers by itself
+//! ([`Metrics::with_registry`]) [`Metrics::check`] tells, in the service's tests.
 
 use std::sync::Arc;
 
@@ -17,11 +17,26 @@ use crate::memory::MemoryCollector;
 /// What a metric's name may start with, after `lamina_`.
 pub const SERVICES: [&str; 6] = ["frontend", "index", "data", "rpc", "process", "client"];
 
-/// What a metric's name may end with: base units only, so that no dashboard has to multiply.
-pub const UNITS: [&str; 4] = ["seconds", "bytes", "ratio", "total"];
-
-/// How many things there are: the ending of a gauge that counts.
-const COUNT: &str = "count";
+/// What a metric's name may not end with: other units than the base units seconds, bytes and ratio, with which a
+/// dashboard would have to multiply. A name without a unit counts things.
+pub const OTHER_UNITS: [&str; 16] = [
+    "ms",
+    "us",
+    "ns",
+    "millis",
+    "micros",
+    "nanos",
+    "milliseconds",
+    "microseconds",
+    "nanoseconds",
+    "minutes",
+    "hours",
+    "kb",
+    "mb",
+    "gb",
+    "mib",
+    "percent",
+];
 
 /// A name that breaks the rule.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -32,10 +47,13 @@ pub enum NameError {
     /// The second word is no service.
     #[error("the second word of {0:?} is none of frontend, index, data, rpc, process, client")]
     Service(String),
-    /// The last word is no unit.
-    #[error("the last word of {0:?} is none of seconds, bytes, ratio, total, count")]
+    /// The last word is a unit, but no base unit.
+    #[error("the last word of {0:?} is no base unit: seconds, bytes, ratio")]
     Unit(String),
-    /// There is no word between service and unit.
+    /// The last word does not fit the metric's type.
+    #[error("{0:?} does not end as a metric of its type: _total for counters, _seconds for times")]
+    Ending(String),
+    /// There is no word behind the service, except a unit.
     #[error("{0:?} does not say what it measures")]
     What(String),
     /// Registered already.
@@ -52,16 +70,18 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     let is_word = |word: &&str| {
         !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     };
-    if words.first() != Some(&"lamina") || !words.iter().all(|word| is_word(&word)) {
+    if words.first() != Some(&"lamina") || !words.iter().all(is_word) {
         return Err(NameError::Form(name.to_owned()));
     }
-    if !words.get(1).is_some_and(|word| SERVICES.contains(word)) {
+    if !words.get(1).is_some_and(|service| SERVICES.contains(service)) {
         return Err(NameError::Service(name.to_owned()));
     }
-    if !words.last().is_some_and(|word| UNITS.contains(word) || *word == COUNT) {
+    let last = words.last().copied().unwrap_or_default();
+    if OTHER_UNITS.contains(&last) {
         return Err(NameError::Unit(name.to_owned()));
     }
-    if words.len() < 4 {
+    let about = words.len() - usize::from(["seconds", "bytes", "ratio", "total"].contains(&last));
+    if about < 3 {
         return Err(NameError::What(name.to_owned()));
     }
     Ok(())
@@ -108,7 +128,7 @@ impl Metrics {
     /// As [`Metrics::register`].
     pub fn counter(&self, name: &str, help: &str) -> Result<Counter, NameError> {
         if !name.ends_with("_total") {
-            return Err(NameError::Unit(name.to_owned()));
+            return Err(NameError::Ending(name.to_owned()));
         }
         let counter = Counter::default();
         self.register(name, help, counter.clone())?;
@@ -131,7 +151,7 @@ impl Metrics {
     /// As [`Metrics::register`].
     pub fn seconds(&self, name: &str, help: &str) -> Result<Histogram, NameError> {
         if !name.ends_with("_seconds") {
-            return Err(NameError::Unit(name.to_owned()));
+            return Err(NameError::Ending(name.to_owned()));
         }
         let histogram = seconds_histogram();
         self.register(name, help, histogram.clone())?;
@@ -144,9 +164,28 @@ impl Metrics {
         self.inner.lock().registry.register_collector(Box::new(MemoryCollector));
     }
 
-    /// All names, in the order of registration.
-    pub fn names(&self) -> Vec<String> {
-        self.inner.lock().names.clone()
+    /// Lets a service register its metrics in its own way.
+    pub fn with_registry<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
+        register(&mut self.inner.lock().registry)
+    }
+
+    /// Whether everything that is shown follows the rule, whoever registered it. For tests.
+    ///
+    /// # Errors
+    /// The first name that breaks it.
+    pub fn check(&self) -> Result<(), NameError> {
+        let text = self.encode();
+        let mut names: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        names.iter().try_for_each(|name| check_name(name))?;
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair.first() == pair.last()) {
+            Some(twice) => Err(NameError::Twice(twice.concat())),
+            None => Ok(()),
+        }
     }
 
     /// All metrics in the OpenMetrics text format.
@@ -169,8 +208,7 @@ mod tests {
 
     #[test]
     fn a_name_says_its_service_what_it_measures_and_its_unit() {
-        for good in ["lamina_data_blocks_read_total", "lamina_index_memory_bytes", "lamina_rpc_call_seconds"]
-        {
+        for good in ["lamina_data_blocks_read_total", "lamina_index_tables", "lamina_rpc_call_seconds"] {
             assert_eq!(check_name(good), Ok(()), "{good}");
         }
         let refused = |name: &str| check_name(name).unwrap_err();
@@ -180,6 +218,7 @@ mod tests {
         assert!(matches!(refused("lamina_disk_blocks_total"), NameError::Service(_)));
         assert!(matches!(refused("lamina_data_latency_ms"), NameError::Unit(_)));
         assert!(matches!(refused("lamina_data_seconds"), NameError::What(_)));
+        assert!(matches!(refused("lamina_data"), NameError::What(_)));
     }
 
     #[test]
@@ -193,6 +232,10 @@ mod tests {
         let text = metrics.encode();
         assert!(text.contains("lamina_data_blocks_read_total 3"), "{text}");
         assert!(text.contains("lamina_index_memory_bytes 7"), "{text}");
-        assert_eq!(metrics.names().len(), 2);
+        assert_eq!(metrics.check(), Ok(()));
+        metrics.with_registry(|registry| {
+            registry.register("lamina_data_pause_ms", "No", Counter::<u64>::default())
+        });
+        assert!(matches!(metrics.check(), Err(NameError::Unit(_))));
     }
 }

@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn every_id_reads_back_from_its_own_text() {
-        let table = TableId { group: GroupId(7), reign: Reign(0xdead_beef_01), n: 42 };
+        let table = TableId { group: GroupId(7), reign: Reign(0xde_adbe_ef01), n: 42 };
         assert_eq!(table.to_string().parse(), Ok(table));
         assert_eq!(TableId::from_bytes(table.to_bytes()), table);
         let stamp = CopyStamp { reign: Reign(9), n: 3 };

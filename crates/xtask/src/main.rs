@@ -1,8 +1,7 @@
 //! The project's own tools. Run them with `cargo run -p xtask -- <command>` (or `cargo xtask`, see `.cargo/config.toml`).
 
-mod protogen;
-
 use clap::{Parser, Subcommand};
+use xtask::{errors, protogen, repository, tidy};
 
 #[derive(Parser)]
 #[command(about = "Lamina's own tools")]
@@ -13,12 +12,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Proves the rules of the house; ends with 1 if one is broken
+    Tidy,
+    /// Writes docs/errors.md from the reasons of crates/types
+    Errors,
     /// Generates the Rust code of the protobuf files into crates/proto/src/generated
     Protogen,
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Tidy => tidy::run(&repository()),
+        Command::Errors => errors::run(&repository()),
         Command::Protogen => protogen::run(),
     }
 }

@@ -301,3 +301,6 @@ impl State {
 fn bytes_of(part: &IndexPart) -> u64 {
     part.memory_bytes() as u64 + ENTRY_BYTES
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use lamina_types::GroupId;
 use parking_lot::Mutex;
 
 use super::format::{CheckpointError, FRAME_HEADER_BYTES, Frame, Head, body_bytes, decode};
+use crate::directory::make_durable;
 use crate::machine::Frozen;
 
 const SUFFIX: &str = ".checkpoint";
@@ -65,7 +66,7 @@ impl Shelf {
     /// # Errors
     /// The disk refuses; `InvalidData`: the newest checkpoint is damaged.
     pub async fn open(disk: Arc<dyn Disk>, dir: String, group: GroupId) -> io::Result<Shelf> {
-        disk.create_dir_all(&dir).await?;
+        make_durable(disk.as_ref(), &dir).await?;
         let mut newest: Option<String> = None;
         let mut others = Vec::new();
         for entry in disk.list(&dir).await? {

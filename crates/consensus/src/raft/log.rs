@@ -187,3 +187,6 @@ impl RaftLogStorage<Types> for GroupLog {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,7 @@ use super::queue::Wal;
 use super::table::{LogTable, OnDisk};
 use super::writer::{Current, Writer};
 use super::{Owner, segment};
+use crate::directory::make_durable;
 use crate::error::OpenError;
 use crate::options::LogOptions;
 
@@ -51,7 +52,7 @@ struct SegmentFile {
 /// # Errors
 /// The log is damaged, or the disk refuses.
 pub async fn recover(disk: Arc<dyn Disk>, dir: &str, options: &LogOptions) -> Result<Recovered, OpenError> {
-    disk.create_dir_all(dir).await?;
+    make_durable(disk.as_ref(), dir).await?;
     let files = open_segments(disk.as_ref(), dir).await?;
     let mut scans = Vec::with_capacity(files.len());
     for file in &files {

@@ -58,7 +58,7 @@ fn a_message_that_must_be_there_is_missed() {
 
 #[test]
 fn a_key_that_names_no_list_of_candidates_is_refused() {
-    let keys = vec![index::LookupKey { candidates: 1, key: Bytes::new() }];
+    let keys = vec![index::LookupKey { candidates: 1, key: Bytes::new(), at: 0 }];
     let lookup = index::LookupRequest { candidates: vec![index::TableList::default()], keys };
     assert_eq!(refused(Lookup::from_wire(lookup)), (Reason::FieldInvalid, field("keys.candidates")));
 }
@@ -88,6 +88,7 @@ fn received_keys_are_slices_of_the_frame() {
         key: Bytes::from(vec![7; 100]),
         at: None,
     }));
-    let key = Get::from_wire(prost::Message::decode(frame.clone()).unwrap()).unwrap().key;
+    let request: kv::GetRequest = prost::Message::decode(frame.clone()).unwrap();
+    let key = Get::from_wire(request).unwrap().key;
     assert!(frame.as_ptr_range().contains(&key.as_ptr()));
 }

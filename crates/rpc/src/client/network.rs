@@ -37,8 +37,11 @@ struct Inner {
     admin: Links<AdminWire>,
 }
 
+/// The peer behind one address.
+type PeerOf<W> = Peer<<W as Wire>::Request, <W as Wire>::Answer>;
+
 /// The peers of one port by address.
-struct Links<W: Wire>(Mutex<BTreeMap<String, Peer<W::Request, W::Answer>>>);
+struct Links<W: Wire>(Mutex<BTreeMap<String, PeerOf<W>>>);
 
 /// What all links of a network share.
 pub(super) struct Shared {

@@ -185,7 +185,7 @@ impl<W: Wire> Served<W> {
 
     /// Everything that has been answered, as one message; `None`: nothing.
     fn flush(&mut self) -> Option<W::ServerMessage> {
-        let welcome = (!std::mem::replace(&mut self.welcomed, true)).then(|| types::Welcome {
+        let welcome = (!std::mem::replace(&mut self.welcomed, true)).then_some(types::Welcome {
             protocol: PROTOCOL,
             credits: Some(types::Credits { operations: CREDIT_OPS, bytes: CREDIT_BYTES }),
         });

@@ -183,7 +183,7 @@ fn what_a_job_writes_is_what_a_model_keeps() {
                 }
             }
             let outputs = done(carry_out(&node, &job).await);
-            assert_eq!(read_outputs(&[node.clone()], &outputs).await, model(&job, &runs));
+            assert_eq!(read_outputs(std::slice::from_ref(&node), &outputs).await, model(&job, &runs));
             let sizes: Vec<u64> = outputs.iter().map(|written| written.file_bytes).collect();
             assert!(sizes.iter().rev().skip(1).all(|bytes| *bytes >= job.build.table_bytes), "{sizes:?}");
             assert!(node.stats().await.compacted_bytes > 0);

@@ -210,7 +210,7 @@ async fn seek(
         table: request.table,
         range: request.range.clone(),
         reverse: request.reverse,
-        limit: u32::try_from(request.limit).unwrap_or(u32::MAX),
+        limit: request.limit,
     };
     let records = records_of(view, &[request.table]);
     Ok(searcher.index.seek(context, tablet.shard, &range, &records).await?)

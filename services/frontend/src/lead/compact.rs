@@ -35,16 +35,15 @@ pub async fn run(work: Work) {
     let policy = policy(&work);
     loop {
         while work.jobs.0.lock().len() < JOBS_MAX {
-            let Some((number, tablet, picked)) = next(&work, &policy) else { break };
+            let Some((entered, tablet, picked)) = next(&work, &policy) else { break };
             let work = work.clone();
             // In the reign's task group: it ends with the reign.
             drop(task::spawn(async move {
-                if let Err(error) = compact(&work, number, &tablet, &picked).await {
+                if let Err(error) = compact(&work, entered.number, &tablet, &picked).await {
                     tracing::warn!(tablet = %tablet.id, %error, "a compaction failed; it is picked again");
                     time::sleep(RETRY).await;
                 }
-                work.jobs.0.lock().remove(&number);
-                work.wake.notify_waiters();
+                drop(entered);
             }));
         }
         work.rest(LOOK).await;
@@ -72,9 +71,21 @@ pub async fn compact_all(work: &Work) -> Result<()> {
         let Some(picked) = whole(&view, tablet) else { return Ok(()) };
         let number = work.reigning.ledger.job();
         work.jobs.0.lock().insert(number, (tablet.id, picked.clone()));
-        let result = compact(work, number, tablet, &picked).await;
-        work.jobs.0.lock().remove(&number);
-        result?;
+        let entered = Entered { work: work.clone(), number };
+        compact(work, entered.number, tablet, &picked).await?;
+    }
+}
+
+/// A job among the running ones, until it is dropped, however that comes about.
+struct Entered {
+    work: Work,
+    number: u32,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.work.jobs.0.lock().remove(&self.number);
+        self.work.wake.notify_waiters();
     }
 }
 
@@ -84,7 +95,7 @@ fn policy(work: &Work) -> Policy {
 }
 
 /// The next job of the tablet with the highest stack, entered among the running ones.
-fn next(work: &Work, policy: &Policy) -> Option<(u32, std::sync::Arc<TabletView>, Task)> {
+fn next(work: &Work, policy: &Policy) -> Option<(Entered, std::sync::Arc<TabletView>, Task)> {
     let view = work.view();
     let mut tablets: Vec<_> = view.tablets.iter().collect();
     tablets.sort_by_key(|tablet| std::cmp::Reverse(tablet.tree.runs_over_max()));
@@ -97,7 +108,7 @@ fn next(work: &Work, policy: &Policy) -> Option<(u32, std::sync::Arc<TabletView>
         if let Some(picked) = pick(&stats, policy) {
             let number = work.reigning.ledger.job();
             jobs.insert(number, (tablet.id, picked.clone()));
-            return Some((number, tablet.clone(), picked));
+            return Some((Entered { work: work.clone(), number }, tablet.clone(), picked));
         }
     }
     None

@@ -1,0 +1,22 @@
+//! The project's own tools: what holds the house together and is no part of the store.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`tidy`] | proves the rules of the house: sizes, words, walls between modules and crates, paths in documents |
+//! | [`errors`] | writes `docs/errors.md` from the reasons of `crates/types` |
+//! | [`protogen`] | writes the Rust code of the protobuf files |
+
+#![expect(clippy::disallowed_methods, reason = "a tool reads and writes the repository; it is never simulated")]
+
+pub mod errors;
+pub mod protogen;
+pub mod tidy;
+
+use std::path::PathBuf;
+
+/// The root of the repository that these tools were built from.
+#[must_use]
+pub fn repository() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).map_or(here.clone(), PathBuf::from)
+}
