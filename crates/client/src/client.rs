@@ -140,6 +140,8 @@ impl Client {
                         // This attempt was certainly not done, and there was none before: a new token, a new try.
                         self.forget(&mut write);
                     } else if !may_repeat(&error) || expired {
+                        // An earlier attempt that is still on its way may be done after this refusal, which the
+                        // store does not remember: a condition that fails now may hold then.
                         return Err(last_word(error, unknown));
                     }
                     unknown |= error.outcome_unknown();
