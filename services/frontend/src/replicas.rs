@@ -135,7 +135,10 @@ impl Replicas {
 
     async fn close(&self, group: GroupId, replica: ReplicaId) {
         if group == GroupId::META {
-            self.residents.set_meta(None);
+            // One that was placed here anew stays.
+            if self.residents.meta().is_some_and(|host| host.replica.id() == replica) {
+                self.residents.set_meta(None);
+            }
         } else if let Some(host) = self.residents.remove(group, replica) {
             self.router.remove(group);
             host.replica.stop().await;
