@@ -175,7 +175,9 @@ fn request(
     }
     let settings = &cluster.settings;
     // Compressed anew, outputs may come out larger than their inputs: a few names more than the bytes ask for.
-    let count = picked.input_bytes / settings.table_bytes.max(1) + 4;
+    // A job without enough of them fails, and would fail each time that it is picked.
+    let full = picked.input_bytes / settings.table_bytes.max(1);
+    let count = full + full / 2 + 4;
     let mut outputs = Vec::new();
     for _ in 0..count {
         let named = work.name_table(tablet.id, tablet.shard);
