@@ -183,7 +183,7 @@ impl KvDoor {
         let last = match (&rows.end, rows.rows.last()) {
             (Some(Ended::Range), _) => None,
             // The next page begins at the border itself: the key just before it was "seen".
-            (Some(Ended::Group(border)), _) => Some(Seen::Border(border.clone())),
+            (Some(Ended::Group(border) | Ended::Late(border)), _) => Some(Seen::Border(border.clone())),
             (None, Some(row)) => Some(Seen::Key(row.key.clone())),
             (None, None) => None,
         };
