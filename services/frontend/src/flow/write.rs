@@ -58,8 +58,9 @@ async fn look_at(
 ) -> Result<(LogIndex, Vec<Condition>)> {
     let mut fault = None;
     for _ in 0..LOOKS_MAX {
-        // Any view does: apply compares its index with what was flushed since (protocols §5.2).
-        let view = host.published.view();
+        // Any view does: apply compares its index with what was flushed since (protocols §5.2). But where a table is
+        // gone only a leader can say that it is lost (rule G6).
+        let view = if fault.is_none() { host.published.view() } else { host.newest_view().await? };
         let mut conditions = Vec::with_capacity(request.conditions.len());
         for asked in &request.conditions {
             let key = inside(&asked.key);
