@@ -116,10 +116,9 @@ impl Twin<Bytes> for u128 {
         Bytes::copy_from_slice(&self.to_be_bytes())
     }
     fn from_wire(wire: Bytes) -> Result<u128> {
-        let bytes: [u8; 16] = wire
-            .as_ref()
-            .try_into()
-            .map_err(|_| Error::new(Reason::FieldInvalid, format!("an id has {} bytes, not 16", wire.len())))?;
+        let bytes: [u8; 16] = wire.as_ref().try_into().map_err(|_| {
+            Error::new(Reason::FieldInvalid, format!("an id has {} bytes, not 16", wire.len()))
+        })?;
         Ok(u128::from_be_bytes(bytes))
     }
 }

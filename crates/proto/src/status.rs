@@ -191,7 +191,9 @@ mod tests {
 
     #[test]
     fn a_status_that_is_not_ours_leaves_the_outcome_of_a_write_open() {
-        for code in [Code::Unavailable, Code::Cancelled, Code::Unknown, Code::Internal, Code::DeadlineExceeded] {
+        for code in
+            [Code::Unavailable, Code::Cancelled, Code::Unknown, Code::Internal, Code::DeadlineExceeded]
+        {
             assert!(from_status(&Status::new(code, "torn")).outcome_unknown(), "{code:?}");
         }
     }
@@ -207,7 +209,8 @@ mod tests {
     fn a_reason_of_a_newer_store_keeps_its_kind() {
         let mut status = to_status(&Error::new(Reason::StateRefused, "no"));
         let mut full = RpcStatus::decode(status.details()).unwrap();
-        let info = ErrorInfo { reason: "FROM_THE_FUTURE".into(), domain: DOMAIN.into(), metadata: BTreeMap::new() };
+        let info =
+            ErrorInfo { reason: "FROM_THE_FUTURE".into(), domain: DOMAIN.into(), metadata: BTreeMap::new() };
         full.details = vec![pack(ERROR_INFO, &info)];
         status = Status::with_details(status.code(), "no", Bytes::from(full.encode_to_vec()));
         let error = from_status(&status);

@@ -77,7 +77,8 @@ fn write(write: &Write) -> Result<()> {
         bytes += condition.key.len();
     }
     if bytes > BATCH_BYTES_MAX {
-        let message = format!("the batch has {bytes} bytes of keys and values, {BATCH_BYTES_MAX} are the most");
+        let message =
+            format!("the batch has {bytes} bytes of keys and values, {BATCH_BYTES_MAX} are the most");
         return Err(limited(Reason::BatchTooLarge, BATCH_BYTES_MAX, message));
     }
     if write.request_id.is_some_and(|id| id.seq == 0) {
@@ -105,7 +106,10 @@ fn scan(scan: &Scan) -> Result<()> {
     if let Some(end) = &scan.range.end {
         not_longer(end, KEY_BYTES_MAX + 1)?;
         if *end < scan.range.start {
-            return Err(Error::new(Reason::RangeInverted, "the range ends before it starts; swap the two keys"));
+            return Err(Error::new(
+                Reason::RangeInverted,
+                "the range ends before it starts; swap the two keys",
+            ));
         }
     }
     if scan.limit > SCAN_ROWS_MAX {

@@ -53,7 +53,9 @@ impl Port<KvRequest, KvAnswer> for Memory {
                 Ok(KvAnswer::Write(Written { version: Version(2) }))
             }
             // Tells the processor time of this side, in the only text that an error has.
-            KvRequest::Hello(_) => Err(Error::new(Reason::NotBuilt, processor_time().as_micros().to_string())),
+            KvRequest::Hello(_) => {
+                Err(Error::new(Reason::NotBuilt, processor_time().as_micros().to_string()))
+            }
             _ => Err(Error::new(Reason::NotBuilt, "not measured")),
         }
     }
@@ -140,7 +142,9 @@ async fn main() {
             println!("{}", server.address());
             std::future::pending::<()>().await;
         }
-        Some("load") => load(&arguments[2], arguments[3].parse().unwrap(), arguments[4].parse().unwrap()).await,
+        Some("load") => {
+            load(&arguments[2], arguments[3].parse().unwrap(), arguments[4].parse().unwrap()).await
+        }
         _ => println!("hop serve | hop load ADDRESS IN_FLIGHT SECONDS"),
     }
 }

@@ -85,7 +85,8 @@ impl State {
     fn admit_sender(&mut self, sender: Sender, members_only: bool) -> Result<()> {
         match self.cluster {
             Some(cluster) if cluster != sender.cluster => {
-                let message = format!("the sender is of store {}, this node of store {cluster}", sender.cluster);
+                let message =
+                    format!("the sender is of store {}, this node of store {cluster}", sender.cluster);
                 return Err(Error::new(Reason::ClusterMismatch, message).with("cluster", cluster));
             }
             None if members_only => {

@@ -34,8 +34,8 @@ use tonic_health::server::HealthReporter;
 use tower::util::MapResponseLayer;
 
 use crate::settings::{
-    CONNECTION_WINDOW_BYTES, DECODE_BYTES_MAX, DRAIN_TIMEOUT, FRAME_BYTES, HANDLERS_MAX, HEADER_BYTES_MAX, KEEPALIVE,
-    KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    CONNECTION_WINDOW_BYTES, DECODE_BYTES_MAX, DRAIN_TIMEOUT, FRAME_BYTES, HANDLERS_MAX, HEADER_BYTES_MAX,
+    KEEPALIVE, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
 use doors::Door;
 
@@ -235,13 +235,16 @@ fn routes(services: Services, shared: &Arc<Shared>) -> Routes {
 }
 
 fn with_reflection(routes: Routes) -> Result<Routes> {
-    let bug = |error| Error::new(Reason::Bug, format!("the descriptions of the services are damaged: {error}"));
+    let bug =
+        |error| Error::new(Reason::Bug, format!("the descriptions of the services are damaged: {error}"));
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    Ok(routes.add_service(builder().build_v1().map_err(bug)?).add_service(builder().build_v1alpha().map_err(bug)?))
+    Ok(routes
+        .add_service(builder().build_v1().map_err(bug)?)
+        .add_service(builder().build_v1alpha().map_err(bug)?))
 }
 
 /// A request that is too large is refused by tonic with OUT_OF_RANGE, before any code of ours; clients should see the

@@ -49,7 +49,10 @@ impl<Q: Debug + Send + 'static, A: DeserializeOwned + Send + 'static> Port<Q, A>
 }
 
 fn failure() -> Error {
-    Error::new(Reason::Overloaded, "too much at once").retry_after_ms(321).with("limit", 7).with("leader", "a:1")
+    Error::new(Reason::Overloaded, "too much at once")
+        .retry_after_ms(321)
+        .with("limit", 7)
+        .with("leader", "a:1")
 }
 
 /// FNV-1a over the request's text.
@@ -124,7 +127,8 @@ where
     async fn grpc() -> Form<W> {
         let form = Self::in_process();
         let services = W::offer(form.peer);
-        let options = ServerOptions { listen: "127.0.0.1:0".into(), services, calls: None, reflection: false };
+        let options =
+            ServerOptions { listen: "127.0.0.1:0".into(), services, calls: None, reflection: false };
         let server = serve(options).await.unwrap();
         let network = GrpcNetwork::new();
         let peer = W::find(&network, &server.address().to_string());
@@ -199,7 +203,8 @@ where
         forwarded: true,
         ..context(behaviour::TELL)
     };
-    let other = RequestContext { sender: Some(Sender { node: NodeId(9), ..sender }), to: None, ..full.clone() };
+    let other =
+        RequestContext { sender: Some(Sender { node: NodeId(9), ..sender }), to: None, ..full.clone() };
     let bare = context(behaviour::TELL);
     // Interleaved, because who sends is told only when it changes.
     for context in [&full, &bare, &full, &full, &other, &bare] {

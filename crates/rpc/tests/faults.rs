@@ -14,7 +14,9 @@ use lamina_peers::{AdminPeer, DataPeer, KvPeer, Network, Port};
 use lamina_proto::{admin, kv};
 use lamina_rpc::{GrpcNetwork, Guard, Identity, Server, ServerOptions, Services, serve};
 use lamina_telemetry::{Calls, Metrics};
-use lamina_types::{ClusterId, Error, GroupId, NodeId, Reason, Reign, RequestContext, Result, TableId, Version};
+use lamina_types::{
+    ClusterId, Error, GroupId, NodeId, Reason, Reign, RequestContext, Result, TableId, Version,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -259,7 +261,11 @@ async fn large_messages_pass_up_to_the_limit_and_are_refused_alone_above_it() {
     };
     let error = peer.call(within(20_000), piece).await.unwrap_err();
     assert_eq!((error.reason(), error.detail("sent")), (Reason::MessageTooLarge, Some("no")));
-    assert_eq!(peer.call(within(20_000), blocks(1)).await.unwrap().blocks.len(), 1, "the stream still stands");
+    assert_eq!(
+        peer.call(within(20_000), blocks(1)).await.unwrap().blocks.len(),
+        1,
+        "the stream still stands"
+    );
 }
 
 #[tokio::test]
@@ -281,7 +287,8 @@ async fn a_watch_that_nobody_waits_for_is_dropped_by_the_server() {
     let server = toy.serve().await;
     let network = GrpcNetwork::new();
     let peer = network.admin(&server.address().to_string());
-    let watch = tokio::spawn(async move { peer.call(within(20_000), Watch { after: lamina_types::Epoch(1) }).await });
+    let watch =
+        tokio::spawn(async move { peer.call(within(20_000), Watch { after: lamina_types::Epoch(1) }).await });
     until("the watch is at work", || toy.at_work.load(Ordering::SeqCst) == 1).await;
     watch.abort();
     until("the watch is abandoned", || toy.abandoned.load(Ordering::SeqCst) == 1).await;
@@ -311,7 +318,10 @@ async fn a_server_that_drains_answers_what_is_at_work_and_takes_nothing_new() {
     assert_eq!((refused.reason(), refused.detail("sent")), (Reason::NotReady, Some("no")), "{refused}");
     toy.hold.add_permits(1);
     assert!(held.await.unwrap().is_ok(), "what was at work is answered");
-    tokio::time::timeout(Duration::from_secs(9), drained).await.expect("it need not wait for the limit").unwrap();
+    tokio::time::timeout(Duration::from_secs(9), drained)
+        .await
+        .expect("it need not wait for the limit")
+        .unwrap();
 }
 
 #[tokio::test]

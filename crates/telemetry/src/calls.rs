@@ -95,7 +95,10 @@ mod tests {
         get.record("OVERLOADED", Duration::from_millis(3));
         get.record(OK, Duration::from_micros(90));
         let text = metrics.encode();
-        assert!(text.contains(r#"lamina_rpc_calls_total{port="kv",operation="Get",result="OK"} 2"#), "{text}");
+        assert!(
+            text.contains(r#"lamina_rpc_calls_total{port="kv",operation="Get",result="OK"} 2"#),
+            "{text}"
+        );
         assert!(text.contains(r#"result="OVERLOADED"} 1"#), "{text}");
         assert!(text.contains(r#"lamina_rpc_call_seconds_count{port="kv",operation="Get"} 3"#), "{text}");
     }

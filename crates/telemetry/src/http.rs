@@ -83,7 +83,10 @@ fn router(options: HttpOptions) -> Router {
 async fn page(State(options): State<Arc<HttpOptions>>) -> Html<String> {
     Html(match &options.page {
         Some(page) => page(),
-        None => "<p><a href=\"/live\">live</a> <a href=\"/ready\">ready</a> <a href=\"/metrics\">metrics</a></p>".into(),
+        None => {
+            "<p><a href=\"/live\">live</a> <a href=\"/ready\">ready</a> <a href=\"/metrics\">metrics</a></p>"
+                .into()
+        }
     })
 }
 

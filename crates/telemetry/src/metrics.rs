@@ -20,8 +20,22 @@ pub const SERVICES: [&str; 6] = ["frontend", "index", "data", "rpc", "process", 
 /// What a metric's name may not end with: other units than the base units seconds, bytes and ratio, with which a
 /// dashboard would have to multiply. A name without a unit counts things.
 pub const OTHER_UNITS: [&str; 16] = [
-    "ms", "us", "ns", "millis", "micros", "nanos", "milliseconds", "microseconds", "nanoseconds", "minutes", "hours",
-    "kb", "mb", "gb", "mib", "percent",
+    "ms",
+    "us",
+    "ns",
+    "millis",
+    "micros",
+    "nanos",
+    "milliseconds",
+    "microseconds",
+    "nanoseconds",
+    "minutes",
+    "hours",
+    "kb",
+    "mb",
+    "gb",
+    "mib",
+    "percent",
 ];
 
 /// A name that breaks the rule.
@@ -56,7 +70,7 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     let is_word = |word: &&str| {
         !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     };
-    if words.first() != Some(&"lamina") || !words.iter().all(|word| is_word(&word)) {
+    if words.first() != Some(&"lamina") || !words.iter().all(is_word) {
         return Err(NameError::Form(name.to_owned()));
     }
     if !words.get(1).is_some_and(|service| SERVICES.contains(service)) {
@@ -219,7 +233,9 @@ mod tests {
         assert!(text.contains("lamina_data_blocks_read_total 3"), "{text}");
         assert!(text.contains("lamina_index_memory_bytes 7"), "{text}");
         assert_eq!(metrics.check(), Ok(()));
-        metrics.with_registry(|registry| registry.register("lamina_data_pause_ms", "No", Counter::<u64>::default()));
+        metrics.with_registry(|registry| {
+            registry.register("lamina_data_pause_ms", "No", Counter::<u64>::default())
+        });
         assert!(matches!(metrics.check(), Err(NameError::Unit(_))));
     }
 }

@@ -1,10 +1,11 @@
 //! Administration.
 
 use lamina_peers::admin::{
-    AdminAnswer, AdminRequest, Bootstrap, Bootstrapped, CanStop, ClusterStatus, EndGrant, Figures, FirstMember,
-    FlushStore, FrontendStats, GrantEnded, Heartbeat, HeartbeatSeen, Identify, Identity, LedGroup, MetaIs,
-    NodeRegistered, NodeStateSet, NodeStatus, NodeZoneSet, Probe, Probed, RegisterNode, ReleaseVolume, SetNodeState,
-    SetNodeZone, Status, StopGranted, StoreFlushed, ViewChanged, VolumeReleased, Watch, WhereIsMeta,
+    AdminAnswer, AdminRequest, Bootstrap, Bootstrapped, CanStop, ClusterStatus, EndGrant, Figures,
+    FirstMember, FlushStore, FrontendStats, GrantEnded, Heartbeat, HeartbeatSeen, Identify, Identity,
+    LedGroup, MetaIs, NodeRegistered, NodeStateSet, NodeStatus, NodeZoneSet, Probe, Probed, RegisterNode,
+    ReleaseVolume, SetNodeState, SetNodeZone, Status, StopGranted, StoreFlushed, ViewChanged, VolumeReleased,
+    Watch, WhereIsMeta,
 };
 use lamina_peers::group::GroupStats;
 use lamina_types::{Epoch, GroupId, NodeId, Result};

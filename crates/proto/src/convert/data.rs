@@ -1,10 +1,10 @@
 //! Data nodes.
 
 use lamina_peers::data::{
-    BlockCodec, BlockRead, BlocksRead, CancelJob, Compact, CompactionInput, CompactionOutput, CopySource, CopyTable,
-    CopyTarget, DataAnswer, DataRequest, DataStat, DataStats, DeleteTables, DropCopy, FileRead, JobId, JobProgress,
-    JobState, LinkTable, ListTables, ListedTable, ReadBlocks, ReadFile, ReadTail, Seal, TableBuild, TableSealed,
-    TableWritten, TablesDeleted, TablesListed, TailRead, WriteTable, WrittenTable,
+    BlockCodec, BlockRead, BlocksRead, CancelJob, Compact, CompactionInput, CompactionOutput, CopySource,
+    CopyTable, CopyTarget, DataAnswer, DataRequest, DataStat, DataStats, DeleteTables, DropCopy, FileRead,
+    JobId, JobProgress, JobState, LinkTable, ListTables, ListedTable, ReadBlocks, ReadFile, ReadTail, Seal,
+    TableBuild, TableSealed, TableWritten, TablesDeleted, TablesListed, TailRead, WriteTable, WrittenTable,
 };
 use lamina_types::{CopyStamp, NodeId, Result};
 
@@ -115,9 +115,9 @@ impl Twin<data::JobState> for JobState {
             Some(State::Running(data::JobRunning { read_bytes, input_bytes })) => {
                 Ok(JobState::Running { read_bytes, input_bytes })
             }
-            Some(State::Done(done)) => {
-                Twin::from_wire(done.outputs).map(|outputs| JobState::Done { outputs }).map_err(in_field("outputs"))
-            }
+            Some(State::Done(done)) => Twin::from_wire(done.outputs)
+                .map(|outputs| JobState::Done { outputs })
+                .map_err(in_field("outputs")),
             Some(State::Failed(failed)) => {
                 Ok(JobState::Failed { why: failed.why, damaged: Twin::from_wire(failed.damaged)? })
             }

@@ -1,9 +1,9 @@
 //! Leaders of groups.
 
 use lamina_peers::group::{
-    CompactGroup, GroupAnswer, GroupCompacted, GroupProbed, GroupRequest, GroupStat, GroupStats, GroupVersion,
-    GroupVersionIs, ListShard, PinVersion, ProbeGroup, ShardListed, ShardTable, TabletStat, UnpinVersion,
-    VersionPinned, VersionUnpinned,
+    CompactGroup, GroupAnswer, GroupCompacted, GroupProbed, GroupRequest, GroupStat, GroupStats,
+    GroupVersion, GroupVersionIs, ListShard, PinVersion, ProbeGroup, ShardListed, ShardTable, TabletStat,
+    UnpinVersion, VersionPinned, VersionUnpinned,
 };
 use lamina_types::{Reign, Result};
 

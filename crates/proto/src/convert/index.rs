@@ -1,8 +1,8 @@
 //! Index nodes.
 
 use lamina_peers::index::{
-    Candidate, FetchParts, IndexAnswer, IndexRequest, IndexStat, IndexStats, Install, Installed, LookedUp, Lookup,
-    LookupKey, Part, PartsFetched, Release, Released, Seek, SeekRange, ShardStat, Sought, SoughtRun,
+    Candidate, FetchParts, IndexAnswer, IndexRequest, IndexStat, IndexStats, Install, Installed, LookedUp,
+    Lookup, LookupKey, Part, PartsFetched, Release, Released, Seek, SeekRange, ShardStat, Sought, SoughtRun,
 };
 use lamina_types::{Error, Reason, Result, TableId};
 
@@ -38,10 +38,12 @@ impl Twin<index::LookupRequest> for Lookup {
         index::LookupRequest { candidates: self.candidates.into_wire(), keys: self.keys.into_wire() }
     }
     fn from_wire(wire: index::LookupRequest) -> Result<Lookup> {
-        let candidates: Vec<Vec<TableId>> = Twin::from_wire(wire.candidates).map_err(in_field("candidates"))?;
+        let candidates: Vec<Vec<TableId>> =
+            Twin::from_wire(wire.candidates).map_err(in_field("candidates"))?;
         let keys: Vec<LookupKey> = Twin::from_wire(wire.keys).map_err(in_field("keys"))?;
         if keys.iter().any(|key| usize::try_from(key.candidates).map_or(true, |at| at >= candidates.len())) {
-            let error = Error::new(Reason::FieldInvalid, "a key names a list of candidates that is not there");
+            let error =
+                Error::new(Reason::FieldInvalid, "a key names a list of candidates that is not there");
             return Err(error.with("field", "keys.candidates"));
         }
         Ok(Lookup { candidates, keys })
@@ -77,7 +79,9 @@ impl Twin<index::Candidate> for Candidate {
     fn from_wire(wire: index::Candidate) -> Result<Candidate> {
         match wire.candidate {
             Some(index::candidate::Candidate::Block(handle)) => Twin::from_wire(handle).map(Candidate::Block),
-            Some(index::candidate::Candidate::Missing(table)) => Twin::from_wire(table).map(Candidate::Missing),
+            Some(index::candidate::Candidate::Missing(table)) => {
+                Twin::from_wire(table).map(Candidate::Missing)
+            }
             None => no_form(),
         }
     }
@@ -86,9 +90,10 @@ impl Twin<index::Candidate> for Candidate {
 impl Twin<index::SoughtRun> for SoughtRun {
     fn into_wire(self) -> index::SoughtRun {
         let run = match self {
-            SoughtRun::Blocks { handles, exhausted } => {
-                index::sought_run::Run::Blocks(index::SoughtBlocks { handles: handles.into_wire(), exhausted })
-            }
+            SoughtRun::Blocks { handles, exhausted } => index::sought_run::Run::Blocks(index::SoughtBlocks {
+                handles: handles.into_wire(),
+                exhausted,
+            }),
             SoughtRun::Missing => index::sought_run::Run::Missing(true),
         };
         index::SoughtRun { run: Some(run) }

@@ -1,6 +1,8 @@
 //! Ids of several parts, ranges, errors.
 
-use lamina_types::{BlockHandle, CopyStamp, Error, KeyRange, Kind, Reason, Result, Sender, TableId, TabletId};
+use lamina_types::{
+    BlockHandle, CopyStamp, Error, KeyRange, Kind, Reason, Result, Sender, TableId, TabletId,
+};
 
 use super::{Twin, enum_twins, twins};
 use crate::{status, types};
@@ -35,7 +37,9 @@ impl Twin<types::Error> for Error {
         let kind = Kind::from_wire(wire.kind).unwrap_or(Kind::Internal);
         let mut error = match Reason::parse(&wire.reason) {
             Some(reason) => Error::new(reason, wire.message),
-            None => Error::new(status::fallback(kind), wire.message).with(status::UNKNOWN_REASON, wire.reason),
+            None => {
+                Error::new(status::fallback(kind), wire.message).with(status::UNKNOWN_REASON, wire.reason)
+            }
         };
         if let Some(ms) = wire.retry_after_ms {
             error = error.retry_after_ms(ms);

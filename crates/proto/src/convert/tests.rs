@@ -19,7 +19,8 @@ fn field(name: &str) -> Option<String> {
 
 #[test]
 fn an_absent_form_is_never_taken_for_a_default() {
-    let operation = WriteOperation::from_wire(kv::WriteOperation { key: Bytes::from_static(b"a"), action: None });
+    let operation =
+        WriteOperation::from_wire(kv::WriteOperation { key: Bytes::from_static(b"a"), action: None });
     assert_eq!(refused(operation), (Reason::OpMissing, field("action")));
     let condition = Condition::from_wire(kv::Condition { key: Bytes::from_static(b"a"), expected: None });
     assert_eq!(refused(condition), (Reason::OpMissing, field("expected")));
@@ -57,7 +58,7 @@ fn a_message_that_must_be_there_is_missed() {
 
 #[test]
 fn a_key_that_names_no_list_of_candidates_is_refused() {
-    let keys = vec![index::LookupKey { candidates: 1, key: Bytes::new() }];
+    let keys = vec![index::LookupKey { candidates: 1, ..Default::default() }];
     let lookup = index::LookupRequest { candidates: vec![index::TableList::default()], keys };
     assert_eq!(refused(Lookup::from_wire(lookup)), (Reason::FieldInvalid, field("keys.candidates")));
 }
@@ -87,6 +88,7 @@ fn received_keys_are_slices_of_the_frame() {
         key: Bytes::from(vec![7; 100]),
         at: None,
     }));
-    let key = Get::from_wire(prost::Message::decode(frame.clone()).unwrap()).unwrap().key;
+    let wire: kv::GetRequest = prost::Message::decode(frame.clone()).unwrap();
+    let key = Get::from_wire(wire).unwrap().key;
     assert!(frame.as_ptr_range().contains(&key.as_ptr()));
 }

@@ -1,7 +1,8 @@
 //! What every process knows of its cluster.
 
 use lamina_peers::view::{
-    ClusterView, GroupView, NodeState, NodeView, ReplicaPlacement, Settings, ShardReplica, ShardView, TabletHint,
+    ClusterView, GroupView, NodeState, NodeView, ReplicaPlacement, Settings, ShardReplica, ShardView,
+    TabletHint,
 };
 use lamina_types::Role;
 

@@ -142,7 +142,9 @@ impl<W: Wire> Link<W> {
         let bytes = op.encoded_len() + OP_OVERHEAD_BYTES;
         if bytes > MESSAGE_BYTES_MAX {
             let message = format!("a request of {bytes} bytes; {MESSAGE_BYTES_MAX} are the most");
-            return Err(unsent(Error::new(Reason::MessageTooLarge, message).with("limit", MESSAGE_BYTES_MAX)));
+            return Err(unsent(
+                Error::new(Reason::MessageTooLarge, message).with("limit", MESSAGE_BYTES_MAX),
+            ));
         }
         let (waiting, answer) = oneshot::channel();
 
@@ -442,7 +444,8 @@ impl<W: Wire> State<W> {
                 self.forget_front();
                 continue;
             }
-            let full = !ops.is_empty() && (bytes + front.bytes > BATCH_BYTES_MAX || front.origin != self.stream.origin);
+            let full = !ops.is_empty()
+                && (bytes + front.bytes > BATCH_BYTES_MAX || front.origin != self.stream.origin);
             if full || !self.stream.may_send(front.bytes) {
                 break;
             }
@@ -491,7 +494,8 @@ impl StreamState {
     }
 
     fn may_send(&self, bytes: usize) -> bool {
-        self.sent_ops < self.credit_ops && (self.sent_ops == 0 || self.sent_bytes + bytes <= self.credit_bytes)
+        self.sent_ops < self.credit_ops
+            && (self.sent_ops == 0 || self.sent_bytes + bytes <= self.credit_bytes)
     }
 }
 

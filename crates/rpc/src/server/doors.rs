@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use futures::Stream;
 use lamina_peers::kv::{KvRequest, Page, Row, Write};
-use lamina_peers::{AdminPeer, DataPeer, GroupPeer, IndexPeer, KvPeer, Peer, RaftPeer, admin as port, kv as keys};
+use lamina_peers::{
+    AdminPeer, DataPeer, GroupPeer, IndexPeer, KvPeer, Peer, RaftPeer, admin as port, kv as keys,
+};
 use lamina_proto::convert::{Twin, delete_as_write, put_as_write};
 use lamina_proto::stream::{AdminWire, DataWire, GroupWire, IndexWire, KvWire, RaftWire, Wire};
 use lamina_proto::{admin, data, group, index, kv, raft, validate};
@@ -98,7 +100,10 @@ impl kv::kv_server::Kv for Door<KvWire> {
         Ok(Response::new(kv::PutResponse { version: written.version.into_wire() }))
     }
 
-    async fn delete(&self, request: Request<kv::DeleteRequest>) -> Result<Response<kv::DeleteResponse>, Status> {
+    async fn delete(
+        &self,
+        request: Request<kv::DeleteRequest>,
+    ) -> Result<Response<kv::DeleteResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
         let written = self.call(&metadata, delete_as_write(message)).await?;
         Ok(Response::new(kv::DeleteResponse { version: written.version.into_wire() }))

@@ -40,7 +40,13 @@ pub struct Finished<A> {
 }
 
 impl<A> Handler<A> {
-    pub fn new(id: u64, operation: &'static str, trace: u128, cancellable: bool, work: Work<A>) -> Handler<A> {
+    pub fn new(
+        id: u64,
+        operation: &'static str,
+        trace: u128,
+        cancellable: bool,
+        work: Work<A>,
+    ) -> Handler<A> {
         let span = tracing::debug_span!("request", operation, id = %format_args!("{trace:032x}"));
         Handler {
             id,

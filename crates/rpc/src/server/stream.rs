@@ -136,7 +136,9 @@ impl<W: Wire> Served<W> {
         // One message can bring more than was granted; it is the client's defect, and bounded here.
         if self.at_work.len() >= 2 * CREDIT_OPS as usize {
             let message = "more operations without an answer than this stream allows";
-            return Some(Error::new(Reason::TooManyOpen, message).with("limit", CREDIT_OPS).retry_after_ms(10));
+            return Some(
+                Error::new(Reason::TooManyOpen, message).with("limit", CREDIT_OPS).retry_after_ms(10),
+            );
         }
         None
     }
@@ -161,7 +163,8 @@ impl<W: Wire> Served<W> {
         let mut reply = W::reply(id, answer);
         let mut bytes = reply.encoded_len();
         if bytes > MESSAGE_BYTES_MAX {
-            let message = format!("the answer has {bytes} bytes, {MESSAGE_BYTES_MAX} are the most; ask for less");
+            let message =
+                format!("the answer has {bytes} bytes, {MESSAGE_BYTES_MAX} are the most; ask for less");
             let error = Error::new(Reason::MessageTooLarge, message).with("limit", MESSAGE_BYTES_MAX);
             reply = W::reply(id, Err(error));
             bytes = reply.encoded_len();
