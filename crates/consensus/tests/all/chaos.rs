@@ -234,5 +234,6 @@ fn judge(group: GroupId, found: &[(u64, Bytes)], lines: &Lines) {
 
 #[test]
 fn nothing_that_was_acknowledged_is_lost_whatever_happens_to_nodes_and_links() {
-    World::explore(1..51, story);
+    // More with SIM_SEEDS: a dozen take about a minute without optimisation.
+    World::explore(1..13, story);
 }
