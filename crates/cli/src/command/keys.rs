@@ -1,0 +1,90 @@
+//! `put`, `get`, `delete`.
+
+use std::ffi::OsStr;
+use std::io::Read;
+
+use bytes::Bytes;
+use lamina_client::{Batch, Expected, Version};
+use lamina_types::limits::VALUE_BYTES_MAX;
+use lamina_workload::octets;
+
+use crate::args::{DeleteArgs, GetArgs, Output, PutArgs, StoreArgs};
+use crate::failure::Failure;
+use crate::{output, rows};
+
+pub async fn put(store: &StoreArgs, args: PutArgs) -> Result<(), Failure> {
+    let key = args.form.read("key", &args.key)?;
+    let value = match (&args.value, &args.from) {
+        (Some(value), _) => args.form.read("value", value)?,
+        (None, Some(path)) => {
+            let (input, _) = output::input(path)?;
+            let mut bytes = Vec::new();
+            // One byte more than a value may have: then the store says what is wrong with it.
+            let read = input.take(VALUE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
+            read.map_err(|error| Failure::io(&format!("read {}", path.display()), &error))?;
+            Bytes::from(bytes)
+        }
+        (None, None) => Bytes::new(),
+    };
+    let mut batch = match args.ttl {
+        Some(ttl) => Batch::new().put_for(key.clone(), value, ttl),
+        None => Batch::new().put(key.clone(), value),
+    };
+    let condition = &args.condition;
+    let expected = match condition.if_version {
+        Some(version) => Some(Expected::Version(Version(version))),
+        None if condition.if_absent => Some(Expected::Absent),
+        None if condition.if_present => Some(Expected::Present),
+        None => None,
+    };
+    if let Some(expected) = expected {
+        batch = batch.only_if(key, expected);
+    }
+    write(store, batch, args.output).await
+}
+
+pub async fn delete(store: &StoreArgs, args: DeleteArgs) -> Result<(), Failure> {
+    let key = args.form.read("key", &args.key)?;
+    let mut batch = Batch::new().delete(key.clone());
+    if let Some(version) = args.if_version {
+        batch = batch.only_if(key, Expected::Version(Version(version)));
+    } else if args.if_present {
+        batch = batch.only_if(key, Expected::Present);
+    }
+    write(store, batch, args.output).await
+}
+
+/// Writes a batch. Silence is success, unless the version was asked for.
+pub async fn write(store: &StoreArgs, batch: Batch, output: Option<Output>) -> Result<(), Failure> {
+    let version = store.client()?.write(batch).await.map_err(|error| store.failure(error))?;
+    match output {
+        Some(Output::Json) => output::line(&format!("{{\"version\":{version}}}")),
+        None => Ok(()),
+    }
+}
+
+pub async fn get(store: &StoreArgs, args: GetArgs) -> Result<(), Failure> {
+    let key = args.form.read("key", &args.key)?;
+    let found = store.client()?.get(key.clone()).await.map_err(|error| store.failure(error))?;
+    let Some(found) = found else {
+        return Err(Failure::NotFound(format!("no such key: {}", shown(&args.key))));
+    };
+    match args.output {
+        Some(Output::Json) => {
+            let row = rows::json(&key, Some(&found.value), found.version.0, found.expires_ms);
+            output::line(&row.map_err(|error| Failure::Local(error.to_string()))?)
+        }
+        None => output::raw(&args.form.encode(&found.value)),
+    }
+}
+
+/// The key as it was typed, fit for a terminal.
+fn shown(key: &OsStr) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    const CHARACTERS_MAX: usize = 200;
+    let text = octets::escape(key.as_bytes());
+    match text.char_indices().nth(CHARACTERS_MAX) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text,
+    }
+}

@@ -1,0 +1,291 @@
+//! `up`, `frontend`, `index`, `data`: the commands that run nodes. Everything that touches `lamina_local` is here.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use lamina_env::task;
+use lamina_env::time::Duration;
+use lamina_local::processes::ProcessesOptions;
+use lamina_local::{NodeOptions, Processes, Store, UpError, UpOptions};
+use lamina_local::{run_data, run_frontend, run_index};
+use lamina_peers::view::Settings;
+use lamina_telemetry::logs::{self, LogForm};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::{NodeArgs, UpArgs};
+use crate::failure::Failure;
+use crate::output;
+
+/// The status page listens so many ports above the clients' door.
+const ADMIN_ABOVE: u16 = 80;
+const FRONTEND_MEMORY: u64 = 128 << 20;
+const INDEX_MEMORY: u64 = 1 << 30;
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Starts a whole store, says where it is, and runs it until it is stopped.
+pub async fn up(args: UpArgs) -> Result<(), Failure> {
+    // Who starts a whole store by hand wants to see its welcome, not the elections behind it.
+    logs::start_filtered(LogForm::ByTerminal, "warn,openraft=error")
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let settings = settings(&args);
+    // From here on a signal ends the program in good order, also in the middle of the start.
+    let stop = stop_signal()?;
+    tokio::pin!(stop);
+    if args.processes {
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::Local(format!("cannot find the program that runs: {error}")))?;
+        let options = ProcessesOptions { program, dir: args.dir.clone(), listen: args.listen, settings };
+        let starting = Processes::up(options);
+        let store = tokio::select! {
+            biased;
+            () = &mut stop => return farewell(),
+            store = starting => store.map_err(refused)?,
+        };
+        let endpoints = store.endpoints().clone();
+        welcome(&args.dir, store.is_new(), store.took(), &nodes_of(store.client()).await, &endpoints)?;
+        store.run_until(stop).await.map_err(refused)?;
+    } else {
+        let admin = admin_address(args.listen)?;
+        let options = UpOptions {
+            dir: args.dir.clone(),
+            listen: Some(args.listen.to_string()),
+            admin_listen: Some(admin.to_string()),
+            settings,
+            cache_bytes: args.cache,
+            index_memory_bytes: args.index_memory,
+            version: VERSION.to_owned(),
+        };
+        let starting = Store::up(options);
+        let store = tokio::select! {
+            biased;
+            () = &mut stop => return farewell(),
+            store = starting => store.map_err(refused)?,
+        };
+        let endpoints = store.endpoints().clone();
+        welcome(&args.dir, store.is_new(), store.took(), &nodes_of(store.client()).await, &endpoints)?;
+        store.run_until(stop).await.map_err(refused)?;
+    }
+    farewell()
+}
+
+/// Runs one frontend until it is stopped.
+pub async fn frontend(args: NodeArgs) -> Result<(), Failure> {
+    start_logs()?;
+    let stop = stop_of(&args)?;
+    run_frontend(options(args, FRONTEND_MEMORY), stop).await.map_err(refused)
+}
+
+/// Runs one index node until it is stopped.
+pub async fn index(args: NodeArgs) -> Result<(), Failure> {
+    start_logs()?;
+    let stop = stop_of(&args)?;
+    run_index(options(args, INDEX_MEMORY), stop).await.map_err(refused)
+}
+
+/// Runs one data node until it is stopped.
+pub async fn data(args: NodeArgs) -> Result<(), Failure> {
+    start_logs()?;
+    let stop = stop_of(&args)?;
+    run_data(options(args, 0), stop).await.map_err(refused)
+}
+
+fn options(args: NodeArgs, memory_default: u64) -> NodeOptions {
+    NodeOptions {
+        name: args.name,
+        dir: args.dir,
+        advertise: args.advertise.unwrap_or_else(|| args.listen.clone()),
+        listen: args.listen,
+        admin_listen: args.admin_listen,
+        seeds: args.seeds,
+        zone: args.zone,
+        memory_bytes: args.memory.unwrap_or(memory_default),
+        version: VERSION.to_owned(),
+    }
+}
+
+/// What a new store of so many nodes settles: as many copies as its nodes allow, up to the usual ones.
+fn settings(args: &UpArgs) -> Settings {
+    let usual = Settings::default();
+    Settings {
+        frontends: args.frontends,
+        index_nodes: args.index_nodes,
+        data_nodes: args.data_nodes,
+        // Two replicas survive nothing that one does not.
+        frontend_replication: if args.frontends < usual.frontend_replication {
+            1
+        } else {
+            usual.frontend_replication
+        },
+        index_replication: usual.index_replication.min(args.index_nodes),
+        data_replication: usual.data_replication.min(args.data_nodes),
+        memtable_bytes: args.memtables,
+        development: args.frontends < usual.frontends || args.data_nodes < usual.data_nodes,
+        ..usual
+    }
+}
+
+fn admin_address(listen: SocketAddr) -> Result<SocketAddr, Failure> {
+    let port = match listen.port() {
+        // Any free port: so is the one of the status page.
+        0 => 0,
+        port => port.checked_add(ADMIN_ABOVE).ok_or_else(|| {
+            let why = "the status page listens 80 ports above --listen, and there is no such port; name a lower one";
+            Failure::Usage(why.to_owned())
+        })?,
+    };
+    Ok(SocketAddr::new(listen.ip(), port))
+}
+
+/// How many nodes of each role the store has, by what was settled when it began.
+async fn nodes_of(client: lamina_client::Client) -> Option<Settings> {
+    client.hello().await.ok().map(|welcome| welcome.view.settings)
+}
+
+fn welcome(
+    dir: &Path,
+    is_new: bool,
+    took: Duration,
+    settings: &Option<Settings>,
+    endpoints: &lamina_local::directory::Endpoints,
+) -> Result<(), Failure> {
+    let name =
+        std::path::absolute(dir).ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
+    let mut lines = vec![format!(
+        "lamina {VERSION} · store {:?}{}{} · ready in {:.2} s",
+        name.unwrap_or_else(|| dir.display().to_string()),
+        if is_new { " (new)" } else { "" },
+        settings.as_ref().map(nodes).unwrap_or_default(),
+        took.as_secs_f64()
+    )];
+    if let Some(first) = endpoints.clients.first() {
+        let others = endpoints.clients.get(1..).unwrap_or_default();
+        let endpoint = if first == "127.0.0.1:4700" { String::new() } else { format!(" --endpoint {first}") };
+        lines.push(format!("  clients    {}", endpoints.clients.join(" ")));
+        if others.is_empty() {
+            lines
+                .push(format!("  try        lamina{endpoint} put hello world && lamina{endpoint} get hello"));
+        }
+        lines.push(format!("  status     lamina{endpoint} status --watch"));
+    }
+    if let Some(status) = endpoints.status.first() {
+        lines.push(format!("  metrics    http://{status}/metrics"));
+    }
+    lines.push("  stop       Ctrl-C (kill -9 is fine too: what was acknowledged stays)".to_owned());
+    output::line(&lines.join("\n"))
+}
+
+fn nodes(settings: &Settings) -> String {
+    let of = |n: u32, one: &str, many: &str| format!(" · {n} {}", if n == 1 { one } else { many });
+    of(settings.frontends, "frontend", "frontends")
+        + &of(settings.index_nodes, "index node", "index nodes")
+        + &of(settings.data_nodes, "data node", "data nodes")
+}
+
+fn farewell() -> Result<(), Failure> {
+    output::say("lamina: stopped; what was acknowledged stays");
+    Ok(())
+}
+
+/// Logs of nodes go to standard error.
+fn start_logs() -> Result<(), Failure> {
+    logs::start(LogForm::ByTerminal).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+fn refused(error: UpError) -> Failure {
+    match error {
+        UpError::Refused(_) | UpError::Listen(_) => Failure::Refused(error.to_string()),
+        UpError::Io { .. } => Failure::Refused(error.to_string()),
+        UpError::Failed(_) => {
+            Failure::Ended(format!("{error}; start it again: what was acknowledged is on disk"))
+        }
+        UpError::NotReady { .. } => Failure::Ended(error.to_string()),
+    }
+}
+
+/// Ends at SIGTERM or SIGINT. A second one ends the process at once, which is safe at every moment.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let failed = |error: std::io::Error| Failure::Local(format!("cannot listen for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        drop(task::spawn(async move {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            std::process::exit(130);
+        }));
+    })
+}
+
+/// The end of one node: a signal, or the end of the process that started it.
+fn stop_of(args: &NodeArgs) -> Result<impl Future<Output = ()> + use<>, Failure> {
+    let signals = stop_signal()?;
+    let with_parent = args.end_with_parent;
+    Ok(async move {
+        let orphaned = async {
+            if !with_parent {
+                return std::future::pending().await;
+            }
+            // Nobody writes there: the read ends when the other end is closed, that is, when the parent is gone.
+            let mut one = [0u8; 1];
+            task::compute(move || while matches!(std::io::stdin().read(&mut one), Ok(1..)) {}).await.ok();
+        };
+        tokio::select! {
+            biased;
+            () = signals => {}
+            () = orphaned => {}
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn up_args(arguments: &[&str]) -> UpArgs {
+        let Command::Up(args) = Cli::try_parse_from([&["lamina", "up"], arguments].concat()).unwrap().command
+        else {
+            panic!("up")
+        };
+        args
+    }
+
+    #[test]
+    fn a_store_of_three_of_each_has_the_usual_copies_and_a_single_one_says_that_it_is_for_development() {
+        assert_eq!(settings(&up_args(&[])), Settings::default());
+        let single = settings(&up_args(&["--frontends", "1", "--index-nodes", "1", "--data-nodes", "1"]));
+        assert_eq!(
+            (single.frontend_replication, single.index_replication, single.data_replication),
+            (1, 1, 1)
+        );
+        assert!(single.development);
+        assert_eq!(settings(&up_args(&["--frontends", "2"])).frontend_replication, 1);
+        assert_eq!(settings(&up_args(&["--frontends", "5"])).frontend_replication, 3);
+    }
+
+    #[test]
+    fn the_status_page_is_80_ports_above() {
+        let admin =
+            |listen: &str| admin_address(listen.parse().unwrap()).map(|address| address.to_string()).ok();
+        assert_eq!(admin("127.0.0.1:4700").as_deref(), Some("127.0.0.1:4780"));
+        assert_eq!(admin("[::1]:0").as_deref(), Some("[::1]:0"));
+        assert_eq!(admin("127.0.0.1:65500"), None);
+    }
+
+    #[test]
+    fn nodes_are_counted_in_words() {
+        let one = Settings { frontends: 1, ..Settings::default() };
+        assert_eq!(nodes(&one), " · 1 frontend · 3 index nodes · 3 data nodes");
+    }
+}
