@@ -43,6 +43,11 @@ fn rates() -> Rates {
     }
 }
 
+/// Seeds that have shown a defect once: kept, and run by themselves.
+///
+/// 0..5 of the quiet story: a log whose directories were not synced was lost with the power, votes included.
+const QUIET_SEEDS: std::ops::Range<u64> = 0..2;
+
 /// Clients at work on a new store while things go wrong; then the store is healed, and all is compared.
 async fn story(world: World, rates: Rates) {
     let store = Store::up(&world, settings()).await;
@@ -117,7 +122,7 @@ fn agree(world: &World, ledger: &Ledger, read: Result<(), lamina_client::Error>,
 
 #[test]
 fn a_store_that_nothing_happens_to_keeps_its_ledger() {
-    World::explore(0..2, async |world| story(world, Rates::NONE).await);
+    World::explore(QUIET_SEEDS, async |world| story(world, Rates::NONE).await);
 }
 
 #[test]
@@ -130,8 +135,7 @@ fn reads_go_on_while_all_index_nodes_are_down() {
     World::explore(200..202, async |world| {
         let store = Store::up(&world, settings()).await;
         let ledger = Ledger::default();
-        let worker = Worker::new(&world, 0, store.client("client-0", 0), &ledger);
-        worker.work_until(time::now() + Duration::from_secs(5)).await;
+        work_under(&world, &store, &ledger, 0, &Rates::NONE, Duration::from_secs(5)).await;
         let client = store.client("reader", 0);
         client.flush(false).await.unwrap();
         for name in store.names_of(Role::Index) {
