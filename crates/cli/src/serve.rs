@@ -225,8 +225,7 @@ fn stop_of(args: &NodeArgs) -> Result<impl Future<Output = ()> + use<>, Failure>
                 return std::future::pending().await;
             }
             // Nobody writes there: the read ends when the other end is closed, that is, when the parent is gone.
-            let mut one = [0u8; 1];
-            task::compute(move || while matches!(std::io::stdin().read(&mut one), Ok(1..)) {}).await.ok();
+            task::compute(wait_for_end_of_input).await.ok();
         };
         tokio::select! {
             biased;
@@ -234,6 +233,17 @@ fn stop_of(args: &NodeArgs) -> Result<impl Future<Output = ()> + use<>, Failure>
             () = orphaned => {}
         }
     })
+}
+
+fn wait_for_end_of_input() {
+    let mut one = [0u8; 1];
+    loop {
+        match std::io::stdin().read(&mut one) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -191,7 +191,7 @@ impl Volume {
         let mut stretch = handles.as_slice();
         while let Some(first) = stretch.first() {
             let fits = stretch.iter().take_while(|handle| handle.end() - first.offset <= STRETCH_BYTES).count().max(1);
-            let (now, later) = stretch.split_at_checked(fits).unwrap_or((stretch, &[]));
+            let (now, later) = stretch.split_at_checked(fits).unwrap_or((stretch, &[][..]));
             stretch = later;
             let end = now.last().map_or(first.end(), |last| last.end());
             if first.offset != offset {
