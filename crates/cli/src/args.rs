@@ -16,7 +16,13 @@ use crate::rows::Format;
 
 /// A durable, ordered key-value store in three layers.
 #[derive(Parser, Debug)]
-#[command(name = "lamina", version, max_term_width = 80, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "lamina",
+    version,
+    max_term_width = 80,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(flatten)]
     pub store: StoreArgs,
@@ -77,9 +83,11 @@ pub enum Command {
     /// List keys and values in order
     Scan(ScanArgs),
     /// Do several operations, all or none, from standard input
-    #[command(after_help = "Lines: put KEY VALUE · delete KEY · if-absent KEY · if-present KEY · if-version KEY VERSION\n\
+    #[command(
+        after_help = "Lines: put KEY VALUE · delete KEY · if-absent KEY · if-present KEY · if-version KEY VERSION\n\
         (fields apart by tabs, or by single spaces; escapes \\t \\n \\\\ \\xNN), or JSON objects:\n\
-        {\"op\":\"put\",\"key\":\"a\",\"value\":\"1\",\"ttl\":\"10s\"}")]
+        {\"op\":\"put\",\"key\":\"a\",\"value\":\"1\",\"ttl\":\"10s\"}"
+    )]
     Batch(BatchArgs),
     /// Load rows from a file
     Import(ImportArgs),
@@ -480,7 +488,8 @@ mod tests {
 
     #[test]
     fn endpoints_are_a_list_and_each_reads_host_and_port() {
-        let parse = |endpoint: &str| Cli::try_parse_from(["lamina", "get", "k", "--endpoint", endpoint]).unwrap();
+        let parse =
+            |endpoint: &str| Cli::try_parse_from(["lamina", "get", "k", "--endpoint", endpoint]).unwrap();
         assert_eq!(parse("a:1,b:2").store.endpoint, ["a:1", "b:2"]);
         for bad in ["a", ":4700", "a:x", "a:0", "a:70000", "a:1,b"] {
             assert!(parse(bad).store.client().is_err(), "{bad}");

@@ -98,9 +98,13 @@ fn of_store(error: &Error, store: &str) -> String {
     let reason = error.reason();
     let advice = match reason {
         Reason::Unreachable | Reason::NotReady => {
-            format!("is a store running at {store}? start one with `lamina up`, or name another with --endpoint")
+            format!(
+                "is a store running at {store}? start one with `lamina up`, or name another with --endpoint"
+            )
         }
-        Reason::DeadlineExceeded => format!("see `lamina status --endpoint {store}`, or wait longer with --timeout"),
+        Reason::DeadlineExceeded => {
+            format!("see `lamina status --endpoint {store}`, or wait longer with --timeout")
+        }
         Reason::NoQuorum => "see `lamina status`: too many frontends are down".to_owned(),
         Reason::Bug => "this is a defect: please report it".to_owned(),
         _ => match advice(reason) {

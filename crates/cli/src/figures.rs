@@ -116,7 +116,9 @@ mod tests {
         assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("2d"), Ok(Duration::from_secs(2 * 86_400)));
-        for bad in ["", "10", "s", "-1s", "1.5s", "10 s", "10y", "99999999999999999999s", "18446744073709551615d"] {
+        for bad in
+            ["", "10", "s", "-1s", "1.5s", "10 s", "10y", "99999999999999999999s", "18446744073709551615d"]
+        {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
         assert_eq!(parse_bytes("64MiB"), Ok(64 << 20));

@@ -62,7 +62,11 @@ impl Form {
 
     /// Reads what [`Form::encode_field`] wrote.
     pub fn decode_field(self, text: &[u8]) -> Result<Bytes, String> {
-        if self.hex || self.base64 { self.decode(text) } else { octets::unescape(text).map_err(|bad| bad.to_string()) }
+        if self.hex || self.base64 {
+            self.decode(text)
+        } else {
+            octets::unescape(text).map_err(|bad| bad.to_string())
+        }
     }
 }
 
@@ -135,7 +139,14 @@ mod tests {
     #[test]
     fn base64_is_that_of_the_standard() {
         // The test vectors of RFC 4648, section 10.
-        let vectors = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
+        let vectors = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ];
         for (plain, encoded) in vectors {
             assert_eq!(base64_encode(plain.as_bytes()), encoded);
             assert_eq!(base64_decode(encoded.as_bytes()).unwrap(), plain);
@@ -153,6 +164,10 @@ mod tests {
             assert_eq!(form.decode_field(form.encode_field(&all).as_bytes()).unwrap(), all);
             assert_eq!(form.decode(&form.encode(&all)).unwrap(), all);
         }
-        assert!(hex_decode(b"abc").is_none() && hex_decode(b"zz").is_none() && hex_decode("ä".as_bytes()).is_none());
+        assert!(
+            hex_decode(b"abc").is_none()
+                && hex_decode(b"zz").is_none()
+                && hex_decode("ä".as_bytes()).is_none()
+        );
     }
 }

@@ -57,10 +57,9 @@ fn start(cli: Cli) -> Result<(), Failure> {
     if threads > 1 {
         builder.worker_threads(threads);
     }
-    let runtime = builder
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Local(format!("cannot start: {error}; too many processes or open files?")))?;
+    let runtime = builder.enable_all().build().map_err(|error| {
+        Failure::Local(format!("cannot start: {error}; too many processes or open files?"))
+    })?;
     let result = runtime.block_on(run(cli));
     // A thread may still wait for standard input, which never comes: it must not hold the process.
     runtime.shutdown_background();

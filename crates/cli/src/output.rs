@@ -9,7 +9,9 @@ use crate::failure::Failure;
 /// Writes one line.
 pub fn line(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failure::io("write the result", &error))
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::io("write the result", &error))
 }
 
 /// Writes bytes as they are; on a terminal a line break follows, so that the prompt stands on its own line.
@@ -53,7 +55,10 @@ pub fn input(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), Failure
     let file = File::open(path).map_err(|error| Failure::io(&doing, &error))?;
     let known = file.metadata().map_err(|error| Failure::io(&doing, &error))?;
     if known.is_dir() {
-        return Err(Failure::Local(format!("cannot read {}: it is a directory; name a file", path.display())));
+        return Err(Failure::Local(format!(
+            "cannot read {}: it is a directory; name a file",
+            path.display()
+        )));
     }
     let size = known.is_file().then(|| known.len());
     Ok((Box::new(BufReader::with_capacity(256 << 10, file)), size))
@@ -62,7 +67,8 @@ pub fn input(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), Failure
 /// A new file of the user's.
 #[expect(clippy::disallowed_methods, reason = "a file that the user names, not a volume of the store")]
 pub fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
-    let file = File::create(path).map_err(|error| Failure::io(&format!("make {}", path.display()), &error))?;
+    let file =
+        File::create(path).map_err(|error| Failure::io(&format!("make {}", path.display()), &error))?;
     Ok(BufWriter::with_capacity(256 << 10, file))
 }
 

@@ -48,7 +48,12 @@ struct Out<'a> {
 }
 
 /// A row in JSON on one line, without the line break. `value`: `None` if only keys are wanted.
-pub fn json(key: &[u8], value: Option<&[u8]>, version: u64, expires_ms: Option<u64>) -> serde_json::Result<String> {
+pub fn json(
+    key: &[u8],
+    value: Option<&[u8]>,
+    version: u64,
+    expires_ms: Option<u64>,
+) -> serde_json::Result<String> {
     let text = |bytes: &'_ [u8]| std::str::from_utf8(bytes).is_err().then(|| base64_encode(bytes));
     serde_json::to_string(&Out {
         key: std::str::from_utf8(key).ok(),
@@ -70,7 +75,9 @@ pub fn write(
     version: u64,
 ) -> io::Result<()> {
     match (format, value) {
-        (Format::Tsv, Some(value)) => writeln!(out, "{}\t{}", form.encode_field(key), form.encode_field(value)),
+        (Format::Tsv, Some(value)) => {
+            writeln!(out, "{}\t{}", form.encode_field(key), form.encode_field(value))
+        }
         (Format::Tsv, None) => writeln!(out, "{}", form.encode_field(key)),
         (Format::Jsonl, value) => writeln!(out, "{}", json(key, value, version, None)?),
     }
@@ -98,7 +105,8 @@ pub fn read(line: &[u8], format: Format, form: Form) -> Result<(Bytes, Bytes), S
             Ok((form.decode_field(key)?, form.decode_field(value)?))
         }
         Format::Jsonl => {
-            let row: In = serde_json::from_slice(line).map_err(|error| format!("this is no row in JSON: {error}"))?;
+            let row: In =
+                serde_json::from_slice(line).map_err(|error| format!("this is no row in JSON: {error}"))?;
             let key = one_of("key", row.key, row.key_base64)?;
             let value = one_of("value", row.value, row.value_base64)?;
             Ok((key, value))

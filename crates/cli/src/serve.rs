@@ -110,7 +110,11 @@ fn settings(args: &UpArgs) -> Settings {
         index_nodes: args.index_nodes,
         data_nodes: args.data_nodes,
         // Two replicas survive nothing that one does not.
-        frontend_replication: if args.frontends < usual.frontend_replication { 1 } else { usual.frontend_replication },
+        frontend_replication: if args.frontends < usual.frontend_replication {
+            1
+        } else {
+            usual.frontend_replication
+        },
         index_replication: usual.index_replication.min(args.index_nodes),
         data_replication: usual.data_replication.min(args.data_nodes),
         memtable_bytes: args.memtables,
@@ -143,7 +147,8 @@ fn welcome(
     settings: &Option<Settings>,
     endpoints: &lamina_local::directory::Endpoints,
 ) -> Result<(), Failure> {
-    let name = std::path::absolute(dir).ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
+    let name =
+        std::path::absolute(dir).ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
     let mut lines = vec![format!(
         "lamina {VERSION} · store {:?}{}{} · ready in {:.2} s",
         name.unwrap_or_else(|| dir.display().to_string()),
@@ -156,7 +161,8 @@ fn welcome(
         let endpoint = if first == "127.0.0.1:4700" { String::new() } else { format!(" --endpoint {first}") };
         lines.push(format!("  clients    {}", endpoints.clients.join(" ")));
         if others.is_empty() {
-            lines.push(format!("  try        lamina{endpoint} put hello world && lamina{endpoint} get hello"));
+            lines
+                .push(format!("  try        lamina{endpoint} put hello world && lamina{endpoint} get hello"));
         }
         lines.push(format!("  status     lamina{endpoint} status --watch"));
     }
@@ -188,7 +194,9 @@ fn refused(error: UpError) -> Failure {
     match error {
         UpError::Refused(_) | UpError::Listen(_) => Failure::Refused(error.to_string()),
         UpError::Io { .. } => Failure::Refused(error.to_string()),
-        UpError::Failed(_) => Failure::Ended(format!("{error}; start it again: what was acknowledged is on disk")),
+        UpError::Failed(_) => {
+            Failure::Ended(format!("{error}; start it again: what was acknowledged is on disk"))
+        }
         UpError::NotReady { .. } => Failure::Ended(error.to_string()),
     }
 }
@@ -254,7 +262,8 @@ mod tests {
     use crate::args::{Cli, Command};
 
     fn up_args(arguments: &[&str]) -> UpArgs {
-        let Command::Up(args) = Cli::try_parse_from([&["lamina", "up"], arguments].concat()).unwrap().command else {
+        let Command::Up(args) = Cli::try_parse_from([&["lamina", "up"], arguments].concat()).unwrap().command
+        else {
             panic!("up")
         };
         args
@@ -264,7 +273,10 @@ mod tests {
     fn a_store_of_three_of_each_has_the_usual_copies_and_a_single_one_says_that_it_is_for_development() {
         assert_eq!(settings(&up_args(&[])), Settings::default());
         let single = settings(&up_args(&["--frontends", "1", "--index-nodes", "1", "--data-nodes", "1"]));
-        assert_eq!((single.frontend_replication, single.index_replication, single.data_replication), (1, 1, 1));
+        assert_eq!(
+            (single.frontend_replication, single.index_replication, single.data_replication),
+            (1, 1, 1)
+        );
         assert!(single.development);
         assert_eq!(settings(&up_args(&["--frontends", "2"])).frontend_replication, 1);
         assert_eq!(settings(&up_args(&["--frontends", "5"])).frontend_replication, 3);
@@ -272,7 +284,8 @@ mod tests {
 
     #[test]
     fn the_status_page_is_80_ports_above() {
-        let admin = |listen: &str| admin_address(listen.parse().unwrap()).map(|address| address.to_string()).ok();
+        let admin =
+            |listen: &str| admin_address(listen.parse().unwrap()).map(|address| address.to_string()).ok();
         assert_eq!(admin("127.0.0.1:4700").as_deref(), Some("127.0.0.1:4780"));
         assert_eq!(admin("[::1]:0").as_deref(), Some("[::1]:0"));
         assert_eq!(admin("127.0.0.1:65500"), None);

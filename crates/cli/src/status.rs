@@ -53,7 +53,9 @@ fn shown(report: &Report, before: Option<(&Report, f64)>, output: StatusOutput) 
     match output {
         StatusOutput::Summary => Ok(page::summary(report, before)),
         StatusOutput::Table => Ok(format!("{}\n\n{}", page::summary(report, before), page::tables(report))),
-        StatusOutput::Json => serde_json::to_string(report).map_err(|error| Failure::Local(error.to_string())),
+        StatusOutput::Json => {
+            serde_json::to_string(report).map_err(|error| Failure::Local(error.to_string()))
+        }
     }
 }
 

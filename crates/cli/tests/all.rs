@@ -87,7 +87,8 @@ fn where_nobody_listens_every_command_ends_with_3_and_one_line_that_says_where_i
         (&["bench", "read-random"], b""),
     ];
     for (arguments, input) in cases {
-        let output = lamina_with(&[arguments, &["--endpoint", NOBODY, "--timeout", "300ms"][..]].concat(), input);
+        let output =
+            lamina_with(&[arguments, &["--endpoint", NOBODY, "--timeout", "300ms"][..]].concat(), input);
         let line = stderr(&output);
         assert_eq!(code(&output), 3, "{arguments:?}: {line}");
         assert_eq!(line.lines().count(), 1, "{arguments:?}: {line}");
@@ -103,7 +104,11 @@ fn a_bad_line_of_a_batch_or_an_import_is_named_before_anything_is_sent() {
     assert!(stderr(&output).contains("line 2 of the batch"), "{}", stderr(&output));
     let output = lamina_with(&["import", "-", "--endpoint", NOBODY], b"no tab here\n");
     assert_eq!(code(&output), 2);
-    assert!(stderr(&output).contains("- line 1") || stderr(&output).contains("input line 1"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("- line 1") || stderr(&output).contains("input line 1"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -128,7 +133,11 @@ fn reasons_are_explained_one_or_all() {
     let all = lamina(&["explain"]);
     assert!(stdout(&all).lines().count() > 30);
     let near = lamina(&["explain", "KEY_EMPTI"]);
-    assert!(stderr(&near).contains("did you mean") && stderr(&near).contains("KEY_EMPTY"), "{}", stderr(&near));
+    assert!(
+        stderr(&near).contains("did you mean") && stderr(&near).contains("KEY_EMPTY"),
+        "{}",
+        stderr(&near)
+    );
 }
 
 #[test]
@@ -171,7 +180,9 @@ fn a_store_is_refused_where_something_else_lies() {
 
 #[test]
 fn help_fits_in_80_columns() {
-    for arguments in [&["--help"][..], &["put", "--help"], &["scan", "--help"], &["bench", "--help"], &["up", "--help"]] {
+    for arguments in
+        [&["--help"][..], &["put", "--help"], &["scan", "--help"], &["bench", "--help"], &["up", "--help"]]
+    {
         let output = lamina(arguments);
         assert_eq!(code(&output), 0);
         for line in stdout(&output).lines() {

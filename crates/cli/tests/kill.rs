@@ -95,7 +95,8 @@ async fn check(client: &Client, ledger: &Ledger) -> usize {
     let mut ledger = ledger.lock().unwrap();
     for (key, known) in ledger.iter_mut() {
         let value = found.remove(key);
-        let possible = value == known.acknowledged || value.is_some_and(|value| known.perhaps.contains(&value));
+        let possible =
+            value == known.acknowledged || value.is_some_and(|value| known.perhaps.contains(&value));
         assert!(possible, "{key} has {value:?}, and the ledger says {known:?}");
         // What is there now stays; what did not take effect until now never will, because its client is gone.
         *known = Known { acknowledged: value, perhaps: Vec::new() };

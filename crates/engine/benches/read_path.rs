@@ -99,7 +99,10 @@ fn formats(criterion: &mut Criterion) {
     criterion.bench_function("index parse", |bencher| {
         bencher.iter(|| IndexPart::parse(built.index_part.clone()).unwrap());
     });
+}
 
+fn builds(criterion: &mut Criterion) {
+    let entries = entries();
     let mut group = criterion.benchmark_group("build");
     group.sample_size(10).throughput(Throughput::Elements(ENTRIES));
     for (name, codec, filter) in [
@@ -114,5 +117,5 @@ fn formats(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, formats);
+criterion_group!(benches, formats, builds);
 criterion_main!(benches);

@@ -114,6 +114,11 @@ impl Scan {
         self.sources.feed_block(handle, &block);
     }
 
+    /// The key that the walk is in, whether its row was given or not; empty before the first key.
+    pub fn position(&self) -> &[u8] {
+        &self.key
+    }
+
     fn step_forward(&mut self) -> Step {
         loop {
             match self.sources.state() {

@@ -57,6 +57,14 @@ impl Processes {
         let settings = record.as_ref().map_or(options.settings.clone(), |record| record.settings.clone());
         let seeds: Vec<String> =
             (0..settings.frontends).map(|at| address(&options, Role::Frontend, at)).collect();
+        // The first members look for one another where the record says, before anybody can tell them better.
+        let members = record.iter().flat_map(|record| &record.members);
+        if let Some(moved) = members.map(|member| &member.address).find(|address| !seeds.contains(address)) {
+            return Err(UpError::Refused(format!(
+                "the store in this directory began with a frontend at {moved}, and now none would listen there: \
+                 start it with the address that it began with"
+            )));
+        }
         let (end, ended) = mpsc::channel(16);
         let mut endpoints = Endpoints { clients: seeds.clone(), ..Endpoints::default() };
         let roles = [

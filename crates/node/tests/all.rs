@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lamina_env::Env;
 use lamina_env::clock::OsClock;
 use lamina_env::disk::OpenMode;
 use lamina_env::disk::memory::MemDisk;
-use lamina_env::{Disk, Env};
 use lamina_node::{StartError, identity};
 use lamina_types::{ClusterId, Incarnation, Role};
 

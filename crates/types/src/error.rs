@@ -240,10 +240,14 @@ impl Error {
         &self.0.details
     }
 
-    /// Whether a write that failed so may nevertheless have been done.
+    /// Whether a write that failed so may nevertheless have been done. The transport says of a call that never left
+    /// (detail `sent` is `no`): that one was not.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self.0.reason, Reason::OutcomeUnknown | Reason::DeadlineExceeded | Reason::Unreachable)
-            || self.kind() == Kind::Internal
+        match self.0.reason {
+            Reason::DeadlineExceeded | Reason::Unreachable => self.detail("sent") != Some("no"),
+            Reason::OutcomeUnknown => true,
+            _ => self.kind() == Kind::Internal,
+        }
     }
 }
 

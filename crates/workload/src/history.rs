@@ -153,8 +153,9 @@ pub fn read_lines(input: impl BufRead) -> io::Result<Vec<Operation>> {
         if line.trim().is_empty() {
             continue;
         }
-        let operation = serde_json::from_str(&line)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {error}", number + 1)))?;
+        let operation = serde_json::from_str(&line).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {error}", number + 1))
+        })?;
         operations.push(operation);
     }
     Ok(operations)

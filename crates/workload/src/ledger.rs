@@ -135,7 +135,11 @@ impl Ledger {
         let is = |content: &Content| content.value.as_ref().is_some_and(|own| own.0 == value);
         match standing {
             Some((acknowledged, content)) if *acknowledged == version => {
-                if is(content) { Ok(()) } else { Err(Loss::Foreign { key: key.clone(), found: version }) }
+                if is(content) {
+                    Ok(())
+                } else {
+                    Err(Loss::Foreign { key: key.clone(), found: version })
+                }
             }
             Some((acknowledged, _)) if *acknowledged > version => {
                 Err(Loss::Older { key: key.clone(), acknowledged: *acknowledged, found: version })
@@ -146,7 +150,10 @@ impl Ledger {
     }
 
     /// Compares all of a store with the ledger: `rows` are all keys that it has now.
-    pub fn check_all<'a>(&self, rows: impl IntoIterator<Item = (&'a Bytes, &'a Bytes, Version)>) -> Vec<Loss> {
+    pub fn check_all<'a>(
+        &self,
+        rows: impl IntoIterator<Item = (&'a Bytes, &'a Bytes, Version)>,
+    ) -> Vec<Loss> {
         let rows: BTreeMap<Octets, (&[u8], Version)> = rows
             .into_iter()
             .map(|(key, value, version)| (Octets(key.clone()), (value.as_ref(), version)))
@@ -218,7 +225,8 @@ mod tests {
         };
         let good = [row("a", "1", 5), row("b", "2", 5)];
         let lost = [row("a", "1", 5), row("z", "9", 7)];
-        let all = |rows: &[(Bytes, Bytes, Version)]| ledger.check_all(rows.iter().map(|(k, v, n)| (k, v, *n)));
+        let all =
+            |rows: &[(Bytes, Bytes, Version)]| ledger.check_all(rows.iter().map(|(k, v, n)| (k, v, *n)));
         assert_eq!(all(&good), []);
         let losses = all(&lost);
         assert!(matches!(losses[..], [Loss::Absent { .. }, Loss::Foreign { .. }]), "{losses:?}");

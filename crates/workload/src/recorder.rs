@@ -142,7 +142,8 @@ impl Session {
             },
         );
         let result = self.rows(options).await;
-        let answer = answer_of(&result, |(rows, read_at)| Answer::Rows { rows: rows.clone(), read_at: read_at.0 });
+        let answer =
+            answer_of(&result, |(rows, read_at)| Answer::Rows { rows: rows.clone(), read_at: read_at.0 });
         self.recorder.end(at, answer);
         result.map(|(rows, _)| rows)
     }

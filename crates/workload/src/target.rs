@@ -99,7 +99,8 @@ impl Target {
     /// [`LoadError::Unsupported`].
     pub fn check(&self, plan: &Plan) -> Result<(), LoadError> {
         if matches!(self, Target::Redis(_)) && plan.mix.scans() {
-            let why = format!("Redis keeps no order of keys, so the mix {} cannot be measured there", plan.mix);
+            let why =
+                format!("Redis keeps no order of keys, so the mix {} cannot be measured there", plan.mix);
             return Err(LoadError::Unsupported(why));
         }
         Ok(())
@@ -197,7 +198,8 @@ impl fmt::Debug for Target {
 impl FromStr for Target {
     type Err = String;
     fn from_str(text: &str) -> Result<Target, String> {
-        let bad = || "a target reads lamina://host:port,…, etcd://host:port,… or redis://host:port".to_owned();
+        let bad =
+            || "a target reads lamina://host:port,…, etcd://host:port,… or redis://host:port".to_owned();
         let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
         let addresses: Vec<String> = rest.trim_end_matches('/').split(',').map(str::to_owned).collect();
         if addresses.iter().any(|address| !address.contains(':')) {

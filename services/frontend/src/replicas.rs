@@ -126,6 +126,7 @@ impl Replicas {
         self.residents.add(host.clone());
         self.router.add(host.clone());
         reign::spawn(self.court.clone(), host.clone());
+        drop(task::spawn(leave_when_stopped(host.clone(), self.router.clone())));
         if group.replicas.iter().map(|placement| placement.replica).min() == Some(replica) {
             // After a restart of the whole store nobody should wait for an election timeout.
             host.replica.campaign().await;
@@ -135,7 +136,10 @@ impl Replicas {
 
     async fn close(&self, group: GroupId, replica: ReplicaId) {
         if group == GroupId::META {
-            self.residents.set_meta(None);
+            // One that was placed here anew stays.
+            if self.residents.meta().is_some_and(|host| host.replica.id() == replica) {
+                self.residents.set_meta(None);
+            }
         } else if let Some(host) = self.residents.remove(group, replica) {
             self.router.remove(group);
             host.replica.stop().await;
@@ -144,6 +148,15 @@ impl Replicas {
             Ok(()) => tracing::info!(%group, %replica, "a replica that was replaced is deleted"),
             Err(error) => tracing::warn!(%group, %replica, %error, "a replica could not be deleted"),
         }
+    }
+}
+
+/// A replica that stopped by itself (rule G3) hears of no new leader: requests go to whom meta names from then on.
+async fn leave_when_stopped(host: Arc<DataHost>, router: Router) {
+    let stopped = host.replica.stopped().wait_for(Option::is_some).await.is_ok();
+    if stopped {
+        tracing::error!(group = %host.group, replica = %host.replica.id(), "the replica has stopped and serves no more");
+        router.remove(host.group);
     }
 }
 

@@ -94,19 +94,29 @@ impl Loader {
         let view = self.links.view()?;
         let groups: Vec<GroupId> =
             view.groups.iter().map(|group| group.group).filter(|group| *group != GroupId::META).collect();
+        let mut result = Ok(());
         for group in groups {
-            let listed = self.list(&view, group, shard).await?;
-            let absent: BTreeMap<_, ShardTable> = listed
-                .tables
-                .iter()
-                .filter(|table| !self.residents.claim(shard, table.table))
-                .map(|table| (table.table, table.clone()))
-                .collect();
-            let absent = self.fetch_from_peers(&view, shard, absent).await?;
-            self.read_tails(shard, absent).await?;
-            let names: BTreeSet<_> = listed.tables.iter().map(|table| table.table).collect();
-            self.residents.compare(shard, group, &names, listed.mark);
+            // A part that cannot be had keeps the shard from being complete, and not the other groups from being here.
+            let loaded = self.load_group(&view, shard, group).await;
+            if loaded.is_err() {
+                result = loaded;
+            }
         }
+        result
+    }
+
+    async fn load_group(&self, view: &ClusterView, shard: ShardId, group: GroupId) -> Result<()> {
+        let listed = self.list(view, group, shard).await?;
+        let absent: BTreeMap<_, ShardTable> = listed
+            .tables
+            .iter()
+            .filter(|table| !self.residents.claim(shard, table.table))
+            .map(|table| (table.table, table.clone()))
+            .collect();
+        let absent = self.fetch_from_peers(view, shard, absent).await?;
+        self.read_tails(shard, absent).await?;
+        let names: BTreeSet<_> = listed.tables.iter().map(|table| table.table).collect();
+        self.residents.compare(shard, group, &names, listed.mark);
         Ok(())
     }
 
@@ -152,8 +162,12 @@ impl Loader {
                 let Ok(fetched) = within(peer.call(context, FetchParts { tables })).await else { break };
                 for part in fetched.parts {
                     if absent.get(&part.table).is_some_and(|table| is_intact(table, &part.bytes)) {
-                        self.install(shard, part.clone()).await?;
-                        absent.remove(&part.table);
+                        match self.install(shard, part.clone()).await {
+                            Ok(()) => drop(absent.remove(&part.table)),
+                            // Its memory lies; the data files have the part too.
+                            Err(error) if error.reason() == Reason::ChecksumMismatch => {}
+                            Err(error) => return Err(error),
+                        }
                     }
                 }
                 let answered = (fetched.answered as usize).min(wanted.len());

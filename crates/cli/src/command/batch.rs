@@ -28,7 +28,8 @@ pub async fn batch(store: &StoreArgs, args: BatchArgs) -> Result<(), Failure> {
     });
     let text = text.await.map_err(|error| Failure::Local(error.to_string()))??;
     if text.len() as u64 > TEXT_BYTES_MAX {
-        let why = "the batch is too long; it has at most 1000 operations and 4 MiB: cut it, or use `lamina import`";
+        let why =
+            "the batch is too long; it has at most 1000 operations and 4 MiB: cut it, or use `lamina import`";
         return Err(Failure::Usage(why.to_owned()));
     }
     keys::write(store, parse(&text, args.form)?, args.output).await
@@ -51,7 +52,8 @@ fn parse(text: &[u8], form: Form) -> Result<Batch, Failure> {
     Ok(batch)
 }
 
-const FORMS: &str = "there are put KEY VALUE, delete KEY, if-absent KEY, if-present KEY, if-version KEY VERSION";
+const FORMS: &str =
+    "there are put KEY VALUE, delete KEY, if-absent KEY, if-present KEY, if-version KEY VERSION";
 
 /// Fields stand apart by tabs, or, in a line without any, by single spaces; a value may hold further spaces.
 fn from_words(batch: Batch, line: &[u8], form: Form) -> Result<Batch, String> {
@@ -126,7 +128,9 @@ mod tests {
 
     #[test]
     fn words_and_json_mean_the_same() {
-        let words = parsed("put a 1 with spaces\ndelete\tb c\n\nif-absent d\nif-version e 7\r\nput\tf\t\\x00\n").unwrap();
+        let words =
+            parsed("put a 1 with spaces\ndelete\tb c\n\nif-absent d\nif-version e 7\r\nput\tf\t\\x00\n")
+                .unwrap();
         let json = parsed(
             r#"{"op":"put","key":"a","value":"1 with spaces"}
                {"op":"delete","key":"b c"}

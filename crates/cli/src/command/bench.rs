@@ -50,13 +50,16 @@ pub async fn bench(store: &StoreArgs, args: BenchArgs, farewell: &Farewell) -> R
         output::line(&page(&outcome))?;
     }
     match &outcome.first_error {
-        Some(error) if outcome.operations == 0 => Err(Failure::Ended(format!("every operation failed: {error}"))),
+        Some(error) if outcome.operations == 0 => {
+            Err(Failure::Ended(format!("every operation failed: {error}")))
+        }
         _ => Ok(()),
     }
 }
 
 fn plan(args: &BenchArgs) -> Plan {
-    let ycsb = matches!(args.mix, Mix::YcsbA | Mix::YcsbB | Mix::YcsbC | Mix::YcsbD | Mix::YcsbE | Mix::YcsbF);
+    let ycsb =
+        matches!(args.mix, Mix::YcsbA | Mix::YcsbB | Mix::YcsbC | Mix::YcsbD | Mix::YcsbE | Mix::YcsbF);
     let usual = if ycsb { Distribution::Zipfian } else { Distribution::Uniform };
     let endless = args.duration.is_none() && args.operations.is_none() && args.mix != Mix::Fill;
     Plan {
@@ -81,7 +84,8 @@ async fn measure(target: &Target, plan: &Plan, name: &str) -> Result<Outcome, Fa
     let mut progress = Progress::new(name, end_is_known);
     let outcome = run(target, plan, |now| {
         progress.show(now.done, || {
-            let errors = if now.errors > 0 { format!(" · {} errors", count(now.errors)) } else { String::new() };
+            let errors =
+                if now.errors > 0 { format!(" · {} errors", count(now.errors)) } else { String::new() };
             format!("{} op/s · p99 {}{errors}", short(now.per_second), micros(now.p99_us))
         });
     });

@@ -74,8 +74,12 @@ pub async fn doctor(args: DoctorArgs, farewell: &Farewell) -> Result<(), Failure
     }
     match findings.damage.len() {
         0 => Ok(()),
-        1 => Err(Failure::Damage("1 file is damaged; a running store repairs it from another copy".to_owned())),
-        n => Err(Failure::Damage(format!("{n} files are damaged; a running store repairs them from other copies"))),
+        1 => {
+            Err(Failure::Damage("1 file is damaged; a running store repairs it from another copy".to_owned()))
+        }
+        n => Err(Failure::Damage(format!(
+            "{n} files are damaged; a running store repairs them from other copies"
+        ))),
     }
 }
 
@@ -190,8 +194,12 @@ impl Volume {
         let (mut offset, mut crc) = (0u64, crc32fast::Hasher::new());
         let mut stretch = handles.as_slice();
         while let Some(first) = stretch.first() {
-            let fits = stretch.iter().take_while(|handle| handle.end() - first.offset <= STRETCH_BYTES).count().max(1);
-            let (now, later) = stretch.split_at_checked(fits).unwrap_or((stretch, &[][..]));
+            let fits = stretch
+                .iter()
+                .take_while(|handle| handle.end() - first.offset <= STRETCH_BYTES)
+                .count()
+                .max(1);
+            let (now, later) = stretch.split_at_checked(fits).unwrap_or((stretch, &[]));
             stretch = later;
             let end = now.last().map_or(first.end(), |last| last.end());
             if first.offset != offset {
@@ -201,8 +209,9 @@ impl Volume {
             for handle in now {
                 let start = (handle.offset - first.offset) as usize;
                 let block = stored.get(start..start + handle.length as usize).unwrap_or_default();
-                Block::verify(block, footer.origin, handle.block)
-                    .map_err(|corruption| format!("block {} at byte {}: {corruption}", handle.block, handle.offset))?;
+                Block::verify(block, footer.origin, handle.block).map_err(|corruption| {
+                    format!("block {} at byte {}: {corruption}", handle.block, handle.offset)
+                })?;
             }
             crc.update(&stored);
             offset = end;
@@ -211,10 +220,15 @@ impl Volume {
             progress.show(None, || format!("{} tables · {}", count(findings.tables), bytes(findings.bytes)));
         }
         if offset != footer.data.length {
-            return Err(format!("the blocks end at byte {offset}, and the data section at {}", footer.data.length));
+            return Err(format!(
+                "the blocks end at byte {offset}, and the data section at {}",
+                footer.data.length
+            ));
         }
         if crc.finalize() != footer.data.crc {
-            return Err("the checksum of the data section does not match, though that of each block does".to_owned());
+            return Err(
+                "the checksum of the data section does not match, though that of each block does".to_owned()
+            );
         }
         Ok(())
     }
@@ -230,7 +244,8 @@ impl Volume {
             let scan = match self.read_segment(&path, file.length).await {
                 Ok(stored) => {
                     findings.bytes += stored.len() as u64;
-                    progress.show(None, || format!("{} segments · {}", findings.segments, bytes(findings.bytes)));
+                    progress
+                        .show(None, || format!("{} segments · {}", findings.segments, bytes(findings.bytes)));
                     task::compute(move || wal::scan(id, &stored)).await.map_err(|error| error.to_string())
                 }
                 Err(why) => Err(why),

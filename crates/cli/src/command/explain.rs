@@ -25,13 +25,16 @@ pub fn explain(args: ExplainArgs) -> Result<(), Failure> {
 }
 
 fn page(reason: Reason) -> String {
-    let mut page = format!("{reason}\n{}\n", reason.meaning().split_whitespace().collect::<Vec<_>>().join(" "));
+    let mut page =
+        format!("{reason}\n{}\n", reason.meaning().split_whitespace().collect::<Vec<_>>().join(" "));
     if let Some(advice) = advice(reason) {
         page.push_str(&format!("What to do: {advice}.\n"));
     }
     page.push_str(match reason.kind() {
         Kind::InvalidArgument => "The request is wrong whatever the state: correct it. Nothing was done.",
-        Kind::FailedPrecondition => "The state does not allow it now. Nothing was done; do not repeat it blindly.",
+        Kind::FailedPrecondition => {
+            "The state does not allow it now. Nothing was done; do not repeat it blindly."
+        }
         Kind::Aborted => "Nothing was done: read again, then repeat.",
         Kind::Unavailable => "The client repeats it by itself until its deadline, with the same request id.",
         Kind::ResourceExhausted => "A limit was reached and nothing was done: back off, then repeat.",

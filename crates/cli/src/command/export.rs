@@ -22,7 +22,9 @@ pub async fn export(store: &StoreArgs, args: ExportArgs, farewell: &Farewell) ->
     let mut out: Box<dyn Write> = match &part {
         Some((file, part)) => {
             let (file, part_name) = (file.display().to_string(), part.display().to_string());
-            farewell.set(move || format!("interrupted; {part_name} is not whole, {file} is as it was; start again"));
+            farewell.set(move || {
+                format!("interrupted; {part_name} is not whole, {file} is as it was; start again")
+            });
             Box::new(output::create(part)?)
         }
         None => {
@@ -43,12 +45,15 @@ pub async fn export(store: &StoreArgs, args: ExportArgs, farewell: &Farewell) ->
             Failure::Halfway(Box::new(store.failure(error)), how.to_owned())
         })?;
         let Some(row) = row else { break };
-        rows::write(&mut out, format, args.form, &row.key, Some(&row.value), row.version.0).map_err(failed)?;
+        rows::write(&mut out, format, args.form, &row.key, Some(&row.value), row.version.0)
+            .map_err(failed)?;
         done += 1;
         row_bytes += (row.key.len() + row.value.len()) as u64;
         if done.is_multiple_of(1000) {
             let rate = done as f64 / progress.elapsed().as_secs_f64().max(1e-3);
-            progress.show(None, || format!("{} keys · {} · {} keys/s", count(done), bytes(row_bytes), short(rate)));
+            progress.show(None, || {
+                format!("{} keys · {} · {} keys/s", count(done), bytes(row_bytes), short(rate))
+            });
         }
     }
     out.flush().map_err(failed)?;
@@ -59,7 +64,11 @@ pub async fn export(store: &StoreArgs, args: ExportArgs, farewell: &Farewell) ->
     let elapsed = progress.elapsed();
     progress.clear();
     if !args.quiet && (part.is_some() || output::is_watched()) {
-        output::say(&format!("{} · version {}", summary("exported", done, row_bytes, elapsed), scanner.read_at()));
+        output::say(&format!(
+            "{} · version {}",
+            summary("exported", done, row_bytes, elapsed),
+            scanner.read_at()
+        ));
     }
     Ok(())
 }

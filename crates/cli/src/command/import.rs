@@ -58,7 +58,8 @@ pub async fn import(store: &StoreArgs, args: ImportArgs, farewell: &Farewell) ->
     let client = store.client()?;
     let (input, size) = output::input(&args.file)?;
     let format = Format::of(args.format, Some(&args.file));
-    let name = if args.file.as_os_str() == "-" { "input".to_owned() } else { args.file.display().to_string() };
+    let name =
+        if args.file.as_os_str() == "-" { "input".to_owned() } else { args.file.display().to_string() };
     let stored = Arc::new(Stored::default());
     stored.lines.store(args.skip, Ordering::Relaxed);
     {
@@ -98,7 +99,13 @@ pub async fn import(store: &StoreArgs, args: ImportArgs, farewell: &Farewell) ->
 /// `imported 1 553 020 keys · 96 MiB · 8.5 s · 182 k keys/s`
 pub fn summary(did: &str, rows: u64, row_bytes: u64, elapsed: Duration) -> String {
     let rate = rows as f64 / elapsed.as_secs_f64().max(1e-3);
-    format!("{did} {} keys · {} · {} · {} keys/s", count(rows), bytes(row_bytes), duration(elapsed), short(rate))
+    format!(
+        "{did} {} keys · {} · {} · {} keys/s",
+        count(rows),
+        bytes(row_bytes),
+        duration(elapsed),
+        short(rate)
+    )
 }
 
 fn how_to_go_on(file: &str, stored: &Stored) -> String {
@@ -141,7 +148,11 @@ impl Import<'_> {
         first.map_or(Ok(()), Err)
     }
 
-    async fn send_all(&mut self, chunks: &mut mpsc::Receiver<FromReader>, in_flight: usize) -> Result<(), Failure> {
+    async fn send_all(
+        &mut self,
+        chunks: &mut mpsc::Receiver<FromReader>,
+        in_flight: usize,
+    ) -> Result<(), Failure> {
         while let Some(chunk) = chunks.recv().await {
             let chunk = chunk?;
             while self.out.len() >= in_flight {
@@ -267,7 +278,13 @@ fn read(
 }
 
 /// The row of a line; `None`: the line is empty.
-fn parse(line: &[u8], format: Format, form: Form, name: &str, number: u64) -> Result<Option<(Bytes, Bytes)>, Failure> {
+fn parse(
+    line: &[u8],
+    format: Format,
+    form: Form,
+    name: &str,
+    number: u64,
+) -> Result<Option<(Bytes, Bytes)>, Failure> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {

@@ -17,7 +17,8 @@ pub async fn flush(store: &StoreArgs, args: UpkeepArgs, compact: bool) -> Result
     let client = store.client()?;
     let flushed = loop {
         let left = deadline.saturating_duration_since(time::now());
-        let once = Options { deadline: left.min(Duration::from_millis(DEADLINE_MS_MAX)), ..Options::default() };
+        let once =
+            Options { deadline: left.min(Duration::from_millis(DEADLINE_MS_MAX)), ..Options::default() };
         match client.clone().with(once).flush(compact).await {
             Ok(flushed) => break flushed,
             Err(error) if error.reason() == Reason::DeadlineExceeded && time::now() < deadline => {}

@@ -107,9 +107,17 @@ pub fn tables(report: &Report) -> String {
             (false, _) => format!("{}, not heard of", node.state),
         };
         let memory = if node.memory_bytes > 0 { bytes(node.memory_bytes) } else { "–".to_owned() };
-        nodes.push([node.name.clone(), state, node.version.clone(), memory, holds(&node.figures), node.address.clone()]);
+        nodes.push([
+            node.name.clone(),
+            state,
+            node.version.clone(),
+            memory,
+            holds(&node.figures),
+            node.address.clone(),
+        ]);
     }
-    let header = ["group", "leader", "replicas", "tablets", "runs", "tables", "bytes", "memtables", "last version"];
+    let header =
+        ["group", "leader", "replicas", "tablets", "runs", "tables", "bytes", "memtables", "last version"];
     let mut groups = vec![header.map(str::to_owned)];
     for group in &report.groups {
         groups.push([
@@ -151,7 +159,8 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
         }
     }
     let line = |row: &[String; N]| {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         cells.join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -88,7 +88,15 @@ pub struct Node {
 #[serde(untagged)]
 pub enum NodeFigures {
     None {},
-    Frontend { leads: u64, replicas: u64, reads: u64, writes: u64, cache_bytes: u64, log_bytes: u64, free_bytes: u64 },
+    Frontend {
+        leads: u64,
+        replicas: u64,
+        reads: u64,
+        writes: u64,
+        cache_bytes: u64,
+        log_bytes: u64,
+        free_bytes: u64,
+    },
     Index {
         tables: u64,
         index_bytes: u64,
@@ -122,7 +130,8 @@ impl Report {
             .iter()
             .map(|node| Node::of(node, status.nodes.iter().find(|other| other.node == node.node)))
             .collect();
-        let groups: Vec<Group> = view.groups.iter().map(|group| group_of(status, group.group, &name)).collect();
+        let groups: Vec<Group> =
+            view.groups.iter().map(|group| group_of(status, group.group, &name)).collect();
         let settings = &view.settings;
         let tier = |role: Role, expected: u32| {
             let present = view.nodes_of(role).filter(|node| serves(node)).count() as u32;
@@ -155,10 +164,14 @@ impl Report {
     fn find_troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
         for group in self.groups.iter().filter(|group| group.leader.is_none()) {
-            troubles.push(format!("group {} has no leader that answers: its keys cannot be written", group.group));
+            troubles.push(format!(
+                "group {} has no leader that answers: its keys cannot be written",
+                group.group
+            ));
         }
         if self.shards.unserved > 0 {
-            troubles.push(format!("{} index shards are loading: reads there are slower", self.shards.unserved));
+            troubles
+                .push(format!("{} index shards are loading: reads there are slower", self.shards.unserved));
         } else if self.shards.complete < self.shards.count {
             let lacking = self.shards.count - self.shards.complete;
             troubles.push(format!("{lacking} index shards have fewer replicas than they should"));
@@ -167,7 +180,9 @@ impl Report {
             let n = self.under_replicated_tables;
             troubles.push(format!("{n} tables have fewer copies than {}", self.data_replication));
         }
-        for group in self.groups.iter().filter(|group| group.leader.is_some() && group.caught_up < group.voters) {
+        for group in
+            self.groups.iter().filter(|group| group.leader.is_some() && group.caught_up < group.voters)
+        {
             let (behind, voters) = (group.voters - group.caught_up, group.voters);
             troubles.push(format!("group {}: {behind} of {voters} replicas are behind", group.group));
         }
@@ -179,7 +194,10 @@ impl Report {
         }
         for node in &self.nodes {
             if let NodeFigures::Data { blocks_damaged: 1.., .. } = node.figures {
-                troubles.push(format!("{} has found damaged blocks and repairs them from other copies", node.name));
+                troubles.push(format!(
+                    "{} has found damaged blocks and repairs them from other copies",
+                    node.name
+                ));
             }
         }
         troubles

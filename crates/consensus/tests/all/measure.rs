@@ -33,7 +33,11 @@ impl StateMachine for Count {
         Box::new(Count(self.0))
     }
 
-    fn restore(&mut self, _: LogIndex, chunks: &mut dyn Iterator<Item = Bytes>) -> std::result::Result<(), Stop> {
+    fn restore(
+        &mut self,
+        _: LogIndex,
+        chunks: &mut dyn Iterator<Item = Bytes>,
+    ) -> std::result::Result<(), Stop> {
         let bytes = chunks.next().and_then(|chunk| chunk.as_ref().try_into().ok()).unwrap_or_default();
         self.0 = u64::from_be_bytes(bytes);
         Ok(())
@@ -53,7 +57,15 @@ struct InPlace(Weak<Replicas>);
 
 #[async_trait]
 impl RaftWire for InPlace {
-    async fn call(&self, _: GroupId, from: ReplicaId, to: ReplicaId, _: bool, _: u64, frame: Bytes) -> Result<Bytes> {
+    async fn call(
+        &self,
+        _: GroupId,
+        from: ReplicaId,
+        to: ReplicaId,
+        _: bool,
+        _: u64,
+        frame: Bytes,
+    ) -> Result<Bytes> {
         let replica = self.0.upgrade().and_then(|all| all.lock().get(&to).cloned());
         let replica = replica.ok_or_else(|| Error::new(Reason::Unreachable, "it is not open"))?;
         replica.handle(from, frame).await
@@ -110,7 +122,11 @@ async fn measure_puts_of_three_replicas_in_one_process() {
         }
         let seconds = began.elapsed().as_secs_f64();
         let syncs = (stores[0].stats().syncs - before.syncs) as f64;
-        println!("{in_flight} in flight: {:.0} puts/s, {:.0} syncs/s per replica", done as f64 / seconds, syncs / seconds);
+        println!(
+            "{in_flight} in flight: {:.0} puts/s, {:.0} syncs/s per replica",
+            done as f64 / seconds,
+            syncs / seconds
+        );
     }
     let began = now();
     let mut rounds = 0u64;

@@ -66,6 +66,8 @@ where
     let since = time::now();
     let trace = context.trace;
     let deadline = Duration::from_millis(context.deadline_ms);
+    // tonic has a timer of its own for `grpc-timeout`, which says CANCELLED: ours has to be first.
+    let deadline = deadline.saturating_sub((deadline / 10).min(Duration::from_millis(10)));
     let span = tracing::debug_span!("request", operation, id = %format_args!("{trace:032x}"));
     let work = AssertUnwindSafe(peer.forward(context, request)).catch_unwind().instrument(span);
     let answer = match time::timeout(deadline, work).await {

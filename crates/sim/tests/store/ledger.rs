@@ -291,13 +291,20 @@ impl Book {
     }
 
     /// W1: the conditions held just below the version of the write.
-    fn check_conditions(&self, order: &Order, version: Version, write: &WriteRecord, found: &mut Vec<String>) {
+    fn check_conditions(
+        &self,
+        order: &Order,
+        version: Version,
+        write: &WriteRecord,
+        found: &mut Vec<String>,
+    ) {
         for (key, expected) in &write.conditions {
             let before = order.newest(key, Version(version.0 - 1));
             let present =
                 before.filter(|(at, by)| !self.writes[*by].is_absent(key, *at, version)).map(|(at, _)| at);
             let from = before.map_or(Version::ZERO, |(at, _)| at);
-            let unknown = |write: &WriteRecord| write.outcome == Outcome::Unknown && write.actions.contains_key(key);
+            let unknown =
+                |write: &WriteRecord| write.outcome == Outcome::Unknown && write.actions.contains_key(key);
             // A write of unknown place may lie between.
             let may_differ = self.writes.iter().any(unknown);
             let hidden = self.may_hide(order, key, from, version, None);

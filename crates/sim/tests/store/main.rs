@@ -66,10 +66,9 @@ async fn compare(world: &World, store: &Store, ledger: &Ledger) {
     for node in world.nodes().values() {
         node.start();
     }
-    let client = store.client("reader", 0).with(lamina_client::Options {
-        deadline: Duration::from_secs(60),
-        repeat: true,
-    });
+    let client = store
+        .client("reader", 0)
+        .with(lamina_client::Options { deadline: Duration::from_secs(60), repeat: true });
     store.wait_until_it_answers(Duration::from_secs(120)).await;
     agree(world, ledger, read_all(&client, ledger).await, "after the faults");
     store.wait_until_it_is_whole(Duration::from_secs(120)).await;

@@ -79,7 +79,12 @@ impl<'a> Index<'a> {
                     Answer::Written { version } => {
                         if let Some(other) = writes.done.insert(version, write) {
                             let what = format!("two writes were acknowledged with version {version}");
-                            self.findings.push(Violation::new(Rule::NotOnce, &item.key, &[other.at, at], what));
+                            self.findings.push(Violation::new(
+                                Rule::NotOnce,
+                                &item.key,
+                                &[other.at, at],
+                                what,
+                            ));
                         }
                     }
                     _ => writes.open.push(write),
@@ -109,10 +114,12 @@ impl<'a> Index<'a> {
             self.learn(by, version);
             return;
         }
-        let twin = writes.done.iter().find(|(_, write)| value.is_some() && write.item.value.as_ref() == value);
+        let twin =
+            writes.done.iter().find(|(_, write)| value.is_some() && write.item.value.as_ref() == value);
         let violation = match twin {
             Some((other, write)) => {
-                let what = format!("the value was read with version {version} and written with version {other}");
+                let what =
+                    format!("the value was read with version {version} and written with version {other}");
                 Violation::new(Rule::NotOnce, key, &[write.at, at], what)
             }
             None => {

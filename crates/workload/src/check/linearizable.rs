@@ -181,7 +181,8 @@ fn versions(key: &Octets, events: &mut [Event]) -> Vec<Violation> {
             }
         }
         let Some(newest) = newest else { continue };
-        let too_old = if event.writes { event.version <= newest.version } else { event.version < newest.version };
+        let too_old =
+            if event.writes { event.version <= newest.version } else { event.version < newest.version };
         if too_old {
             let (rule, did) = if event.writes { (Rule::VersionOrder, "got") } else { (Rule::Stale, "saw") };
             let what = format!(

@@ -27,9 +27,19 @@ struct Scan<'a> {
 pub fn check(index: &Index<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (at, by) in index.operations.iter().enumerate() {
-        if let (Call::Scan { from, to, reverse, limit }, Answer::Rows { rows, read_at }) = (&by.call, &by.answer) {
-            let scan =
-                Scan { at, by, from, to: to.as_ref(), reverse: *reverse, limit: *limit, rows, read_at: *read_at };
+        if let (Call::Scan { from, to, reverse, limit }, Answer::Rows { rows, read_at }) =
+            (&by.call, &by.answer)
+        {
+            let scan = Scan {
+                at,
+                by,
+                from,
+                to: to.as_ref(),
+                reverse: *reverse,
+                limit: *limit,
+                rows,
+                read_at: *read_at,
+            };
             violations.extend(scan.shape());
             violations.extend(scan.content(index));
         }
@@ -45,7 +55,10 @@ impl Scan<'_> {
             let [a, b] = pair else { continue };
             let ordered = if self.reverse { a.key > b.key } else { a.key < b.key };
             if !ordered {
-                return broken(&b.key, if a.key == b.key { "the key came twice" } else { "the key came out of order" });
+                return broken(
+                    &b.key,
+                    if a.key == b.key { "the key came twice" } else { "the key came out of order" },
+                );
             }
         }
         for row in self.rows {
@@ -57,7 +70,10 @@ impl Scan<'_> {
             }
         }
         let too_many = self.limit.is_some_and(|limit| self.rows.len() as u64 > limit);
-        self.rows.last().filter(|_| too_many).and_then(|row| broken(&row.key, "there are more rows than asked for"))
+        self.rows
+            .last()
+            .filter(|_| too_many)
+            .and_then(|row| broken(&row.key, "there are more rows than asked for"))
     }
 
     /// The keys that the scan speaks of: all of the range, or up to the row with which it reached its limit.
@@ -99,8 +115,7 @@ impl Scan<'_> {
             let lacks = match seen {
                 Some(seen) => seen < version,
                 None => {
-                    let excused =
-                        write.item.expires || writes.may_be_deleted(index.operations, self.by.end);
+                    let excused = write.item.expires || writes.may_be_deleted(index.operations, self.by.end);
                     write.item.value.is_some() && !excused
                 }
             };
@@ -109,7 +124,8 @@ impl Scan<'_> {
                 let rule = if half { Rule::HalfBatch } else { Rule::ScanContent };
                 let has = seen.map_or("is absent".to_owned(), |seen| format!("has version {seen}"));
                 let also = if half { ", of which another key is there" } else { "" };
-                let what = format!("at version {} the key {has}, where version {version} stood{also}", self.read_at);
+                let what =
+                    format!("at version {} the key {has}, where version {version} stood{also}", self.read_at);
                 violations.push(Violation::new(rule, key, &[write.at, self.at], what));
             }
         }

@@ -18,7 +18,12 @@ impl Story {
         self
     }
 
-    fn write(self, span: (u64, u64), items: &[(&'static str, Option<&'static str>)], answer: Answer) -> Story {
+    fn write(
+        self,
+        span: (u64, u64),
+        items: &[(&'static str, Option<&'static str>)],
+        answer: Answer,
+    ) -> Story {
         let item = |(key, value): &(&'static str, Option<&'static str>)| Item {
             key: (*key).into(),
             value: value.map(Into::into),
@@ -31,7 +36,13 @@ impl Story {
         self.write(span, &[(key, Some(value))], Answer::Written { version })
     }
 
-    fn get(self, span: (u64, u64), key: &'static str, found: Option<(&'static str, u64)>, read_at: u64) -> Story {
+    fn get(
+        self,
+        span: (u64, u64),
+        key: &'static str,
+        found: Option<(&'static str, u64)>,
+        read_at: u64,
+    ) -> Story {
         let found = found.map(|(value, version)| Seen { value: value.into(), version });
         self.add(span, Call::Get { key: key.into() }, Answer::Got { found, read_at })
     }
@@ -85,7 +96,10 @@ fn reads_that_fit_between_the_writes_pass() {
 #[test]
 fn a_read_of_an_overwritten_value_is_stale() {
     // The store says openly that it read at an old version ...
-    assert_eq!(two_puts().get((7, 8), "a", Some(("v10", 10)), 15).rules(), [Rule::Stale, Rule::NotLinearizable]);
+    assert_eq!(
+        two_puts().get((7, 8), "a", Some(("v10", 10)), 15).rules(),
+        [Rule::Stale, Rule::NotLinearizable]
+    );
     // ... or claims a new one and brings an old value.
     assert_eq!(two_puts().get((7, 8), "a", Some(("v10", 10)), 25).rules(), [Rule::Stale]);
 }
@@ -97,7 +111,11 @@ fn a_miss_of_an_acknowledged_value_is_found_unless_a_delete_without_an_answer_ma
     let open = two_puts().write((3, 0), &[("a", None)], Answer::Unknown);
     assert_eq!(open.get((7, 8), "a", None, 25).rules(), []);
     let late = two_puts().write((9, 0), &[("a", None)], Answer::Unknown);
-    assert_eq!(late.get((7, 8), "a", None, 25).rules(), [Rule::Stale], "a delete that begins later explains nothing");
+    assert_eq!(
+        late.get((7, 8), "a", None, 25).rules(),
+        [Rule::Stale],
+        "a delete that begins later explains nothing"
+    );
 }
 
 #[test]
@@ -167,7 +185,11 @@ fn a_write_that_took_effect_twice_is_found() {
 /// `a`, `b`, `c` get version 10 together; then `b` gets version 20.
 fn batch() -> Story {
     Story::default()
-        .write((1, 2), &[("a", Some("1")), ("b", Some("1")), ("c", Some("1"))], Answer::Written { version: 10 })
+        .write(
+            (1, 2),
+            &[("a", Some("1")), ("b", Some("1")), ("c", Some("1"))],
+            Answer::Written { version: 10 },
+        )
         .put((3, 9), "b", "2", 20)
 }
 
@@ -241,7 +263,9 @@ fn faithful(choices: &[(u8, u8, u8)]) -> Vec<Operation> {
                 (Call::Write { items }, answer)
             }
             2 => {
-                let found = state.get(&name(0)).map(|(value, version)| Seen { value: value.clone(), version: *version });
+                let found = state
+                    .get(&name(0))
+                    .map(|(value, version)| Seen { value: value.clone(), version: *version });
                 (Call::Get { key: name(0) }, Answer::Got { found, read_at: version })
             }
             _ => {

@@ -167,7 +167,11 @@ impl Outcome {
             missed: total.missed,
             errors: total.errors.clone(),
             first_error: total.first_error.clone(),
-            latency: total.latency.iter().map(|(class, histogram)| (*class, Latency::of(histogram))).collect(),
+            latency: total
+                .latency
+                .iter()
+                .map(|(class, histogram)| (*class, Latency::of(histogram)))
+                .collect(),
             median_second: rates.get(rates.len() / 2).copied().unwrap_or_else(|| per_second(operations)),
             worst_second: rates.first().copied().unwrap_or_else(|| per_second(operations)),
             timeline,

@@ -54,7 +54,9 @@ pub async fn run(
     let callers = task::TaskGroup::new();
     let _end = EndsWith(callers.clone());
     let mut ends = Vec::new();
-    for (n, connection) in connections.iter().cycle().take(connections.len() * plan.in_flight as usize).enumerate() {
+    for (n, connection) in
+        connections.iter().cycle().take(connections.len() * plan.in_flight as usize).enumerate()
+    {
         ends.push(callers.spawn(call_until_over(run.clone(), connection.clone(), n)));
     }
     let all_ended = async move {
@@ -157,8 +159,9 @@ async fn call_until_over(run: Arc<Run>, connection: Arc<Connection>, caller: usi
             Ok(brought) => {
                 let looked = matches!(class, Class::Read);
                 let missed = u64::from(looked && brought.rows == 0);
-                run.meter
-                    .note(caller, |interval| interval.succeed(class, latency, brought.rows, missed, brought.bytes));
+                run.meter.note(caller, |interval| {
+                    interval.succeed(class, latency, brought.rows, missed, brought.bytes)
+                });
             }
             Err(failed) => {
                 run.meter.note(caller, |interval| interval.fail(&failed.word, &failed.message));

@@ -67,7 +67,8 @@ struct Done {}
 
 impl Connection {
     pub(super) async fn open(address: &str) -> Result<Connection, String> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| error.to_string())?;
+        let endpoint =
+            Endpoint::from_shared(format!("http://{address}")).map_err(|error| error.to_string())?;
         let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT).tcp_nodelay(true);
         let channel = endpoint.connect().await.map_err(|error| error.to_string())?;
         Ok(Connection { channel })
@@ -133,7 +134,8 @@ mod tests {
         let range = RangeRequest { key: Bytes::from_static(b"k"), range_end: Bytes::new(), limit: 1 };
         assert_eq!(range.encode_to_vec(), b"\x0a\x01k\x18\x01");
         // header {}, kvs [{key "k", create_revision 2, mod_revision 3, version 1, value "v"}], count 1
-        let response = RangeResponse::decode(&b"\x0a\x00\x12\x0c\x0a\x01k\x10\x02\x18\x03\x20\x01\x2a\x01v\x20\x01"[..]);
+        let response =
+            RangeResponse::decode(&b"\x0a\x00\x12\x0c\x0a\x01k\x10\x02\x18\x03\x20\x01\x2a\x01v\x20\x01"[..]);
         let kv = KeyValue { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"v") };
         assert_eq!(response.unwrap().kvs, [kv]);
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use futures::channel::oneshot;
 use lamina_env::task;
 use lamina_env::time::{self, Duration};
@@ -237,7 +237,8 @@ mod tests {
         let server = task::spawn(serve(listener));
         let connection = Connection::open(&address).await.unwrap();
         let key = |n: usize| Bytes::from(format!("k{n}"));
-        let puts = (0..500).map(|n| connection.call(Ask::Put { key: key(n), value: Bytes::from(vec![b'\n'; n]) }));
+        let puts =
+            (0..500).map(|n| connection.call(Ask::Put { key: key(n), value: Bytes::from(vec![b'\n'; n]) }));
         assert!(futures::future::join_all(puts).await.iter().all(Result::is_ok));
         let gets = (0..500).map(|n| connection.call(Ask::Get { key: key(n) }));
         for (n, got) in futures::future::join_all(gets).await.into_iter().enumerate() {

@@ -159,11 +159,14 @@ impl KvDoor {
                 return self.router.forward(context, group, leader, KvRequest::Scan(request)).await;
             }
         };
+        let mut pinned = None;
         let at = match &resume {
             Some(resume) => At::Version(resume.version),
             None if request.at == ReadAt::Newest && self.spans_groups(&left) => {
                 let take = lamina_peers::kv::TakeSnapshot { ttl_ms: SCAN_SNAPSHOT_MS };
-                At::Version(snapshot::take(&self.router, context, &take).await?.version)
+                let taken = snapshot::take(&self.router, context, &take).await?;
+                pinned = Some(taken.snapshot);
+                At::Version(taken.version)
             }
             None => resolve(&host, request.at).await?,
         };
@@ -180,10 +183,14 @@ impl KvDoor {
         let last = match (&rows.end, rows.rows.last()) {
             (Some(Ended::Range), _) => None,
             // The next page begins at the border itself: the key just before it was "seen".
-            (Some(Ended::Group(border)), _) => Some(Seen::Border(border.clone())),
+            (Some(Ended::Group(border) | Ended::Late(border)), _) => Some(Seen::Border(border.clone())),
             (None, Some(row)) => Some(Seen::Key(row.key.clone())),
             (None, None) => None,
         };
+        if let (Some(snapshot), None) = (pinned, &last) {
+            // The scan is over; a store takes only so many snapshots at once.
+            let _ = snapshot::release(&self.router, context, snapshot).await;
+        }
         let resume = last.map(|last| {
             let resume = Resume { version: rows.read_at, last: last.encode() };
             token::encode(&bound, &resume)

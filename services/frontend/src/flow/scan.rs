@@ -5,6 +5,7 @@ use futures::future::{join_all, try_join_all};
 use lamina_engine::Block;
 use lamina_engine::merge::{HandleRequest, MemoryCursor, Need};
 use lamina_engine::scan::{Scan as Walk, ScanSpec, Step};
+use lamina_env::time::{self, Duration, Instant};
 use lamina_group::data::{GroupView, TabletView};
 use lamina_peers::index::SeekRange;
 use lamina_peers::kv::Row;
@@ -15,6 +16,9 @@ use crate::flow::search::{SearchFault, Searcher, records_of};
 use crate::hand::blocks::Wanted;
 use crate::host::DataHost;
 
+/// A page ends after this time where it is, also without rows: behind a long stretch of deleted keys a scan goes on
+/// from page to page, and does not begin it again each time until its deadline.
+const PAGE_TIME: Duration = Duration::from_secs(2);
 /// How often a page starts again with a new view because a table was gone.
 const VIEWS_MAX: usize = 4;
 
@@ -50,6 +54,8 @@ pub enum Ended {
     Range,
     /// Here another group's keys begin (in reverse: end).
     Group(Bytes),
+    /// Nowhere yet: the page took its time, and the next one goes on here.
+    Late(Bytes),
 }
 
 /// Reads one page.
@@ -103,6 +109,7 @@ async fn read_page(
 ) -> Result<Rows, PageFault> {
     let mut rows = Rows { rows: Vec::new(), read_at: version, end: None };
     let mut bytes = 0;
+    let until = time::now() + PAGE_TIME;
     let mut left = spec.range.clone();
     loop {
         // The tablet of the next key to read; none: the group's part ends here.
@@ -120,10 +127,14 @@ async fn read_page(
             rows.end = Some(Ended::Range);
             return Ok(rows);
         };
-        let full =
-            walk(searcher, context, view, tablet, &part, spec, version, &mut rows.rows, &mut bytes).await?;
-        if full {
-            return Ok(rows);
+        let page = (&mut rows.rows, &mut bytes);
+        match walk(searcher, context, view, tablet, &part, spec, version, page, until).await? {
+            Walked::Through => {}
+            Walked::Full => return Ok(rows),
+            Walked::Late(border) => {
+                rows.end = Some(Ended::Late(border));
+                return Ok(rows);
+            }
         }
         match rest(&left, &part, spec.reverse) {
             Some(rest) => left = rest,
@@ -135,7 +146,17 @@ async fn read_page(
     }
 }
 
-/// Reads one tablet's part; whether the page is full.
+/// How far a walk came.
+enum Walked {
+    /// To the end of its part.
+    Through,
+    /// The page is full.
+    Full,
+    /// To this border, when the time was over.
+    Late(Bytes),
+}
+
+/// Reads one tablet's part.
 #[expect(clippy::too_many_arguments, reason = "the page's whole state; a struct for one call would hide it")]
 async fn walk(
     searcher: &Searcher,
@@ -145,9 +166,9 @@ async fn walk(
     part: &KeyRange,
     spec: &PageSpec,
     version: Version,
-    rows: &mut Vec<Row>,
-    bytes: &mut usize,
-) -> Result<bool, PageFault> {
+    (rows, bytes): (&mut Vec<Row>, &mut usize),
+    until: Instant,
+) -> Result<Walked, PageFault> {
     let wanted = spec.limit.saturating_sub(rows.len());
     let scan = ScanSpec { range: part.clone(), at: version, reverse: spec.reverse, rows_hint: Some(wanted) };
     let mut scan = Walk::new(scan, cursors(tablet, part), &tablet.tree);
@@ -158,13 +179,38 @@ async fn walk(
                 *bytes += key.len() + value.len();
                 rows.push(Row { key, value, version });
                 if rows.len() >= spec.limit || *bytes >= limits::SCAN_CHUNK_BYTES {
-                    return Ok(true);
+                    return Ok(Walked::Full);
                 }
             }
-            Step::Need(needs) => feed(searcher, context, view, tablet, &mut scan, needs).await?,
-            Step::Done => return Ok(false),
+            Step::Need(needs) => {
+                if let Some(border) = late(&scan, until, part, rows, spec.reverse) {
+                    return Ok(Walked::Late(border));
+                }
+                feed(searcher, context, view, tablet, &mut scan, needs).await?;
+            }
+            Step::Done => return Ok(Walked::Through),
         }
     }
+}
+
+/// Where the next page goes on if the time is over and the walk has left the place where it began.
+fn late(scan: &Walk, until: Instant, part: &KeyRange, rows: &[Row], reverse: bool) -> Option<Bytes> {
+    let position = scan.position();
+    if time::now() < until || position.is_empty() {
+        return None;
+    }
+    let given = rows.last().is_some_and(|row| row.key.as_ref() == position);
+    let mut border = position.to_vec();
+    // The next page begins with the key if its row is still to come, else behind it.
+    if given != reverse {
+        border.push(0);
+    }
+    let moved = if reverse {
+        part.end.as_deref() != Some(border.as_slice())
+    } else {
+        border.as_slice() > part.start.as_ref()
+    };
+    moved.then(|| Bytes::from(border))
 }
 
 fn cursors(tablet: &TabletView, part: &KeyRange) -> Vec<MemoryCursor> {

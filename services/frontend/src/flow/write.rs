@@ -8,7 +8,7 @@ use lamina_group::data::entry::{Action, ClientWrite, Condition, Expected, Operat
 use lamina_peers::kv::{Expected as Asked, Write, WriteAction, Written};
 use lamina_types::{Error, LogIndex, Reason, RequestContext, Result};
 
-use crate::flow::read::{again, tablet_of};
+use crate::flow::read::again;
 use crate::flow::route::inside;
 use crate::flow::search::Searcher;
 use crate::host::DataHost;
@@ -58,12 +58,23 @@ async fn look_at(
 ) -> Result<(LogIndex, Vec<Condition>)> {
     let mut fault = None;
     for _ in 0..LOOKS_MAX {
-        // Any view does: apply compares its index with what was flushed since (protocols §5.2).
-        let view = host.published.view();
+        // Any view does: apply compares its index with what was flushed since (protocols §5.2). But where a table is
+        // gone only a leader can say that it is lost (rule G6).
+        let view = if fault.is_none() { host.published.view() } else { host.newest_view().await? };
         let mut conditions = Vec::with_capacity(request.conditions.len());
         for asked in &request.conditions {
             let key = inside(&asked.key);
-            let tablet = tablet_of(host, &view, &key)?;
+            let tablet = match (view.tablet_of(&key), request.operations.first()) {
+                (Some(tablet), _) => tablet,
+                // As apply says it, which is not asked: another leader would say the same of its half.
+                (None, Some(first)) if view.tablet_of(&inside(&first.key)).is_some() => {
+                    return Err(Error::new(
+                        Reason::BatchSpansGroups,
+                        "the keys of the batch lie in more than one group; split the batch",
+                    ));
+                }
+                (None, _) => return Err(host.not_owner()),
+            };
             match searcher.find(context, &view, tablet, &key, view.last_version).await {
                 Ok(found) => conditions.push(Condition {
                     key,

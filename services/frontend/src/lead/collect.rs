@@ -96,9 +96,9 @@ pub async fn sweep(work: Work) {
     loop {
         if let Ok(cluster) = work.links.view() {
             for node in cluster.nodes_of(Role::Data).filter(|node| node.seen) {
-                let due = swept.get(&node.node).is_none_or(|(incarnation, due)| {
-                    *incarnation != node.incarnation || *due <= time::now()
-                });
+                let due = swept
+                    .get(&node.node)
+                    .is_none_or(|(incarnation, due)| *incarnation != node.incarnation || *due <= time::now());
                 if due {
                     let result = sweep_node(&work, node.node).await;
                     if let Err(error) = &result {
@@ -161,7 +161,10 @@ async fn sweep_node(work: &Work, node: NodeId) -> Result<()> {
     if left == 0 {
         return Ok(());
     }
-    Err(Error::new(Reason::Unreachable, format!("{left} copies that are lost or damaged there were not replaced")))
+    Err(Error::new(
+        Reason::Unreachable,
+        format!("{left} copies that are lost or damaged there were not replaced"),
+    ))
 }
 
 /// A copy that no record names: left from an order whose outcome nobody waits for any more.

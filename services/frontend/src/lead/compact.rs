@@ -175,7 +175,9 @@ fn request(
     }
     let settings = &cluster.settings;
     // Compressed anew, outputs may come out larger than their inputs: a few names more than the bytes ask for.
-    let count = picked.input_bytes / settings.table_bytes.max(1) + 4;
+    // A job without enough of them fails, and would fail each time that it is picked.
+    let full = picked.input_bytes / settings.table_bytes.max(1);
+    let count = full + full / 2 + 4;
     let mut outputs = Vec::new();
     for _ in 0..count {
         let named = work.name_table(tablet.id, tablet.shard);
@@ -212,6 +214,14 @@ async fn run_job(
     request: Compact,
 ) -> Result<Vec<WrittenTable>> {
     let node = worker(work, view, picked)?;
+    let result = run_on(work, node, request).await;
+    if result.is_err() {
+        work.room.shun(node);
+    }
+    result
+}
+
+async fn run_on(work: &Work, node: NodeId, request: Compact) -> Result<Vec<WrittenTable>> {
     let job = request.job;
     let cancel = CancelOnDrop { work: work.clone(), node, job, done: false };
     let mut state = call(work, node, request).await?;
@@ -259,7 +269,8 @@ where
         .unwrap_or_else(|_| Err(Error::new(Reason::Unreachable, "the data node did not answer in time")))
 }
 
-/// The data node that holds most of the inputs; the one that has fewest jobs of ours among equals.
+/// The data node that holds most of the inputs, in turn among equals; one that failed lately only if all did: else a
+/// node that hangs or is full would get the same job again and again.
 fn worker(work: &Work, view: &GroupView, picked: &Task) -> Result<NodeId> {
     let tables: std::collections::BTreeSet<TableId> =
         picked.runs.iter().flatten().map(|input| input.table).collect();
@@ -272,7 +283,7 @@ fn worker(work: &Work, view: &GroupView, picked: &Task) -> Result<NodeId> {
     let count = sites.len().max(1);
     let ranked = sites.iter().enumerate().map(|(at, site)| (at, site.site.node));
     ranked
-        .max_by_key(|(at, node)| (bytes_on(*node), (at + turn) % count))
+        .max_by_key(|(at, node)| (!work.room.is_shunned(*node), bytes_on(*node), (at + turn) % count))
         .map(|(_, node)| node)
         .ok_or_else(|| Error::new(Reason::NotReady, "no data node takes jobs"))
 }

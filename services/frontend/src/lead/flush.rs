@@ -12,7 +12,7 @@ use lamina_engine::{BuildError, BuiltTable, Codec, FilterKind, TableBuilder, Tab
 use lamina_env::task;
 use lamina_env::time::{self, Duration};
 use lamina_group::data::entry::{CommitFlush, NewTable, RotateMemtable};
-use lamina_group::data::{GroupView, MemoryView, TabletView};
+use lamina_group::data::{GroupView, MemoryView, Refusal, TabletView};
 use lamina_peers::data::{CopyTarget, Seal};
 use lamina_peers::index::Part;
 use lamina_types::{Error, Reason, Result, TableId, TabletId, Version};
@@ -68,13 +68,18 @@ pub async fn press(work: Work) {
 pub async fn flush_all(work: &Work) -> Result<()> {
     let view = work.view();
     for tablet in view.tablets.iter().filter(|tablet| !tablet.active.is_empty()) {
-        match work.propose(RotateMemtable { reign: work.reigning.reign, tablet: tablet.id }).await {
-            Ok(_) | Err(NotDone::Refused(_)) => {}
-            Err(error) => return Err(error.into()),
+        loop {
+            match work.propose(RotateMemtable { reign: work.reigning.reign, tablet: tablet.id }).await {
+                Err(NotDone::Refused(Refusal::TooManyImmutables { .. })) => time::sleep(LOOK).await,
+                Ok(_) | Err(NotDone::Refused(_)) => break,
+                Err(error) => return Err(error.into()),
+            }
         }
     }
-    // The flow above takes it from here.
-    while !work.view().tablets.iter().all(|tablet| tablet.memory.is_empty()) {
+    // The flow above takes it from here. What became immutable later is not waited for.
+    let last = work.view().applied;
+    let is_flushed = |tablet: &Arc<TabletView>| tablet.memory.iter().all(|memory| memory.rotated_at > last);
+    while !work.view().tablets.iter().all(is_flushed) {
         if !work.host.leads() {
             return Err(work.host.not_owner());
         }

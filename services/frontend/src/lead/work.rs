@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lamina_env::time::{self, Duration};
+use lamina_env::time::{self, Duration, Instant};
 use lamina_group::data::{Entry, GroupView, Outcome};
 use lamina_node::Links;
 use lamina_peers::data::CopyTarget;
@@ -91,14 +91,27 @@ impl Drop for Unproposed {
     }
 }
 
-/// Room on data nodes.
+/// How long a data node that failed a job gets no other one, if there is a choice.
+const SHUNNED: Duration = Duration::from_secs(30);
+
+/// Room on data nodes, and which of them failed a job lately.
 #[derive(Default)]
-pub struct Room(Mutex<BTreeMap<NodeId, (u64, u64)>>);
+pub struct Room(Mutex<BTreeMap<NodeId, (u64, u64)>>, Mutex<BTreeMap<NodeId, Instant>>);
 
 impl Room {
     /// A node said how much is free, of how much, in bytes.
     pub fn set(&self, node: NodeId, free: u64, total: u64) {
         self.0.lock().insert(node, (free, total));
+    }
+
+    /// The node failed a job.
+    pub fn shun(&self, node: NodeId) {
+        self.1.lock().insert(node, time::now() + SHUNNED);
+    }
+
+    /// Whether the node failed a job lately.
+    pub fn is_shunned(&self, node: NodeId) -> bool {
+        self.1.lock().get(&node).is_some_and(|until| time::now() < *until)
     }
 
     fn of(&self, node: NodeId) -> (u64, u64) {

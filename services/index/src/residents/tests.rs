@@ -99,7 +99,9 @@ fn a_seek_gives_consecutive_blocks_and_says_when_they_end() {
         panic!("a part of the table")
     };
     assert_eq!(some, all[..2]);
-    let SoughtRun::Blocks { handles: backward, .. } = residents.seek(&seek(1000, true)) else { panic!("backward") };
+    let SoughtRun::Blocks { handles: backward, .. } = residents.seek(&seek(1000, true)) else {
+        panic!("backward")
+    };
     assert_eq!(backward, all.iter().rev().copied().collect::<Vec<_>>());
     let exactly = residents.seek(&seek(u32::try_from(all.len()).unwrap(), false));
     assert!(matches!(exactly, SoughtRun::Blocks { exhausted: true, .. }));

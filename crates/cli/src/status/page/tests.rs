@@ -2,9 +2,7 @@ use lamina_peers::admin::{Figures, FrontendStats, NodeStatus, Status};
 use lamina_peers::data::DataStats;
 use lamina_peers::group::GroupStats;
 use lamina_peers::index::IndexStats;
-use lamina_peers::view::{
-    ClusterView, GroupView, NodeState, NodeView, Settings, ShardReplica, ShardView,
-};
+use lamina_peers::view::{ClusterView, GroupView, NodeState, NodeView, Settings, ShardReplica, ShardView};
 use lamina_types::{ClusterId, Epoch, GroupId, Incarnation, Level, NodeId, Reign, Role, ShardId, Version};
 
 use super::*;
@@ -32,7 +30,9 @@ fn status() -> Status {
         })
         .collect();
     let figures = |role: Role| match role {
-        Role::Frontend => Figures::Frontend(FrontendStats { leads: 1, replicas: 2, ..FrontendStats::default() }),
+        Role::Frontend => {
+            Figures::Frontend(FrontendStats { leads: 1, replicas: 2, ..FrontendStats::default() })
+        }
         Role::Index => Figures::Index(IndexStats {
             tables: 118,
             memory_bytes: 70 << 20,
@@ -114,7 +114,9 @@ fn a_healthy_store_is_told_in_four_lines() {
     assert!(report.healthy, "{:?}", report.troubles);
     let text = summary(&report, None);
     assert_eq!(text.lines().count(), 4, "{text}");
-    for words in ["3d760000…", "epoch 41", "frontends  3/3", "shards 64 (×2)", "18.2 k/s", "61.0 MiB of 192 MiB"] {
+    for words in
+        ["3d760000…", "epoch 41", "frontends  3/3", "shards 64 (×2)", "18.2 k/s", "61.0 MiB of 192 MiB"]
+    {
         assert!(text.contains(words), "{words} in:\n{text}");
     }
 }

@@ -30,8 +30,9 @@ fn append() -> impl Strategy<Value = Append> {
 
 fn ask() -> impl Strategy<Value = Ask> {
     let candidacy = (vote(), prop::option::of(point()), any::<bool>())
-        .prop_map(|(vote, last, transfer)| Candidacy { vote, last, transfer });
-    let transfer = (any::<u64>(), point()).prop_map(|(term, at)| Transfer { term, at });
+        .prop_map(|(vote, last, transfer)| Candidacy { vote, last, transfer })
+        .boxed();
+    let transfer = (any::<u64>(), point()).prop_map(|(term, at)| Transfer { term, at }).boxed();
     prop_oneof![
         append().prop_map(Ask::Append),
         candidacy.clone().prop_map(Ask::Vote),

@@ -139,7 +139,9 @@ async fn entries_that_left_memory_are_read_from_disk_and_checked() {
     // The reader keeps within its limit, but always brings one entry.
     let mut small = GroupLog::new(log.owner, log.table.clone(), log.wal.clone(), 150);
     assert_eq!(small.limited_get_log_entries(0, 100).await.unwrap().len(), 1);
-    let crate::wal::table::Found::OnDisk(place) = log.table.lock().find(50..51, 1)[0].clone() else { panic!() };
+    let crate::wal::table::Found::OnDisk(place) = log.table.lock().find(50..51, 1)[0].clone() else {
+        panic!()
+    };
     let path = format!("log/{}", crate::wal::segment::file_name(place.segment));
     assert!(builder.disk.rot(&path, place.offset + 3, 1));
     assert_eq!(log.try_get_log_entries(50..51).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
