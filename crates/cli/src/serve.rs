@@ -25,7 +25,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Starts a whole store, says where it is, and runs it until it is stopped.
 pub async fn up(args: UpArgs) -> Result<(), Failure> {
-    start_logs()?;
+    // Who starts a whole store by hand wants to see its welcome, not the elections behind it.
+    logs::start_filtered(LogForm::ByTerminal, "warn,openraft=error")
+        .map_err(|error| Failure::Usage(error.to_string()))?;
     let settings = settings(&args);
     // From here on a signal ends the program in good order, also in the middle of the start.
     let stop = stop_signal()?;

@@ -175,7 +175,7 @@ impl<M: StateMachine> Replica<M> {
     }
 
     /// Appends an entry, in `term` only, and waits until it is applied here. Calls may overlap: entries stand in the
-    /// log in the order in which the calls were first polled. Dropping the call does not take the entry back.
+    /// log in the order in which the calls reach it, which is that of their first polls unless a task has to give way. Dropping the call does not take the entry back.
     ///
     /// # Errors
     /// [`ProposeError`] says of each whether the entry may still take effect.

@@ -39,7 +39,7 @@ pub fn kv(request: &KvRequest) -> Result<()> {
 /// `KEY_EMPTY`, `KEY_TOO_LARGE`.
 pub fn key(key: &[u8]) -> Result<()> {
     if key.is_empty() {
-        return Err(limited(Reason::KeyEmpty, KEY_BYTES_MAX, "a key is empty; it has 1 to 4096 bytes"));
+        return Err(limited(Reason::KeyEmpty, KEY_BYTES_MAX, "the key is empty"));
     }
     not_longer(key, KEY_BYTES_MAX)
 }

@@ -41,7 +41,15 @@ pub enum LogError {
 /// # Errors
 /// The filter does not parse, or logs were started already.
 pub fn start(form: LogForm) -> Result<(), LogError> {
-    let filter = filter(std::env::var(FILTER_VARIABLE).ok().as_deref())?;
+    start_filtered(form, FILTER_DEFAULT)
+}
+
+/// As [`start`], with another filter where `LAMINA_LOG` names none.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_filtered(form: LogForm, default: &str) -> Result<(), LogError> {
+    let filter = filter(default, std::env::var(FILTER_VARIABLE).ok().as_deref())?;
     let terminal = std::io::stderr().is_terminal();
     let registry = tracing_subscriber::registry().with(filter);
     let text = matches!(form, LogForm::Text) || (matches!(form, LogForm::ByTerminal) && terminal);
@@ -55,10 +63,10 @@ pub fn start(form: LogForm) -> Result<(), LogError> {
 }
 
 /// The filter that a value of `LAMINA_LOG` means. What it does not name stays as in the default.
-fn filter(value: Option<&str>) -> Result<EnvFilter, LogError> {
+fn filter(default: &str, value: Option<&str>) -> Result<EnvFilter, LogError> {
     let directives = match value.map(str::trim).filter(|value| !value.is_empty()) {
-        Some(value) => format!("{FILTER_DEFAULT},{value}"),
-        None => FILTER_DEFAULT.to_owned(),
+        Some(value) => format!("{default},{value}"),
+        None => default.to_owned(),
     };
     Ok(EnvFilter::try_new(directives)?)
 }
@@ -69,15 +77,15 @@ mod tests {
 
     #[test]
     fn the_default_keeps_the_raft_library_quiet() {
-        let shown = filter(None).unwrap().to_string();
+        let shown = filter(FILTER_DEFAULT, None).unwrap().to_string();
         assert!(shown.contains("openraft=warn") && shown.contains("info"), "{shown}");
     }
 
     #[test]
     fn a_later_word_wins_over_the_default_and_nonsense_is_refused() {
-        let shown = filter(Some("openraft=debug")).unwrap().to_string();
+        let shown = filter(FILTER_DEFAULT, Some("openraft=debug")).unwrap().to_string();
         assert!(shown.contains("openraft=debug") && !shown.contains("openraft=warn"), "{shown}");
-        assert!(filter(Some("info")).is_ok());
-        assert!(filter(Some("=loud=")).is_err());
+        assert!(filter(FILTER_DEFAULT, Some("info")).is_ok());
+        assert!(filter(FILTER_DEFAULT, Some("=loud=")).is_err());
     }
 }

@@ -130,8 +130,9 @@ impl Report {
             .iter()
             .map(|node| Node::of(node, status.nodes.iter().find(|other| other.node == node.node)))
             .collect();
-        let groups: Vec<Group> =
-            view.groups.iter().map(|group| group_of(status, group.group, &name)).collect();
+        // The meta group has no keys, and answers for itself by answering at all.
+        let data_groups = view.groups.iter().filter(|group| group.group != GroupId::META);
+        let groups: Vec<Group> = data_groups.map(|group| group_of(status, group.group, &name)).collect();
         let settings = &view.settings;
         let tier = |role: Role, expected: u32| {
             let present = view.nodes_of(role).filter(|node| serves(node)).count() as u32;

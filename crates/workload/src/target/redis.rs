@@ -236,6 +236,8 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let server = task::spawn(serve(listener));
         let connection = Connection::open(&address).await.unwrap();
+        use bytes::Bytes;
+
         let key = |n: usize| Bytes::from(format!("k{n}"));
         let puts =
             (0..500).map(|n| connection.call(Ask::Put { key: key(n), value: Bytes::from(vec![b'\n'; n]) }));

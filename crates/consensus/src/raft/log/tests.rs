@@ -80,7 +80,9 @@ impl StoreBuilder<Types, GroupLog, Applier<Nothing>> for Builder {
             progress: Notify::new(),
             cache_bytes: 0,
         };
-        Ok(((), log, Applier::new(Nothing, Arc::new(shared))))
+        let mut applier = Applier::new(Nothing, Arc::new(shared));
+        applier.takes_gaps = true;
+        Ok(((), log, applier))
     }
 }
 
