@@ -99,7 +99,9 @@ fn of_store(error: &Error, store: &str) -> String {
     let message = error.message().trim_end_matches('.');
     let advice = match reason {
         Reason::Unreachable | Reason::NotReady => {
-            format!("is a store running at {store}? start one with `lamina up`, or name another with --endpoint")
+            format!(
+                "is a store running at {store}? start one with `lamina up`, or name another with --endpoint"
+            )
         }
         Reason::DeadlineExceeded => {
             format!("see `lamina status --endpoint {store}`, or wait longer with --timeout")

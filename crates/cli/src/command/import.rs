@@ -111,7 +111,9 @@ pub fn summary(did: &str, rows: u64, row_bytes: u64, elapsed: Duration) -> Strin
 fn how_to_go_on(file: &str, stored: &Stored) -> String {
     let lines = stored.lines.load(Ordering::Relaxed);
     if lines == 0 {
-        return format!("no line of {file} is known to be stored; start again: a row that is there is written over");
+        return format!(
+            "no line of {file} is known to be stored; start again: a row that is there is written over"
+        );
     }
     format!("{} lines of {file} are stored; go on with the same command and --skip {lines}", count(lines))
 }

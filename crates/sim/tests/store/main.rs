@@ -57,7 +57,14 @@ async fn story(world: World, rates: Rates) {
 }
 
 /// Four clients work for `length`; the numbers of theirs begin at `first`, since each writes values of its own.
-async fn work_under(world: &World, store: &Store, ledger: &Ledger, first: usize, rates: &Rates, length: Duration) {
+async fn work_under(
+    world: &World,
+    store: &Store,
+    ledger: &Ledger,
+    first: usize,
+    rates: &Rates,
+    length: Duration,
+) {
     let nodes: Vec<String> = store.names().into_iter().map(|(_, name)| name).collect();
     let schedule = FaultSchedule::draw(&nodes, rates, length);
     let end = time::now() + length;
