@@ -174,8 +174,8 @@ impl<M: StateMachine> Replica<M> {
         self.0.leadership.subscribe()
     }
 
-    /// Appends an entry, in `term` only, and waits until it is applied here. Calls may overlap: entries stand in the
-    /// log in the order in which the calls reach it, which is that of their first polls unless a task has to give way. Dropping the call does not take the entry back.
+    /// Appends an entry, in `term` only, and waits until it is applied here. Calls may overlap; nothing is promised
+    /// about the order in which their entries stand in the log. Dropping the call does not take the entry back.
     ///
     /// # Errors
     /// [`ProposeError`] says of each whether the entry may still take effect.

@@ -34,16 +34,16 @@ fn three_replicas_apply_what_the_leader_acknowledged_in_one_order() {
 }
 
 #[test]
-fn calls_that_overlap_stand_in_the_log_in_the_order_of_the_calls() {
+fn calls_that_overlap_are_all_done_each_at_an_index_of_its_own() {
     World::run(2, async |world| {
         let fleet = Fleet::start(&world, 3, 3, 1, quick());
         let (node, term) = fleet.leader(G).await;
         let replica = fleet.open(node, G).unwrap().replica;
-        // Few enough that no call has to give way to other tasks before it reaches the log.
         let calls: Vec<_> = (0..20u8).map(|n| replica.propose(term, Bytes::from(vec![n]))).collect();
         let results = futures::future::join_all(calls).await;
-        let indexes: Vec<_> = results.into_iter().map(|result| result.unwrap().0).collect();
-        assert!(indexes.is_sorted(), "{indexes:?}");
+        let indexes: std::collections::BTreeSet<_> =
+            results.into_iter().map(|result| result.unwrap().0).collect();
+        assert_eq!(indexes.len(), 20, "{indexes:?}");
     });
 }
 
