@@ -34,20 +34,6 @@ fn three_replicas_apply_what_the_leader_acknowledged_in_one_order() {
 }
 
 #[test]
-fn calls_that_overlap_are_all_done_each_at_an_index_of_its_own() {
-    World::run(2, async |world| {
-        let fleet = Fleet::start(&world, 3, 3, 1, quick());
-        let (node, term) = fleet.leader(G).await;
-        let replica = fleet.open(node, G).unwrap().replica;
-        let calls: Vec<_> = (0..20u8).map(|n| replica.propose(term, Bytes::from(vec![n]))).collect();
-        let results = futures::future::join_all(calls).await;
-        let indexes: std::collections::BTreeSet<_> =
-            results.into_iter().map(|result| result.unwrap().0).collect();
-        assert_eq!(indexes.len(), 20, "{indexes:?}");
-    });
-}
-
-#[test]
 fn a_proposal_in_a_term_that_is_over_is_definitely_not_done() {
     World::run(3, async |world| {
         let fleet = Fleet::start(&world, 3, 3, 1, quick());
