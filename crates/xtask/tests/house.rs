@@ -11,7 +11,12 @@ fn the_repository_is_no_less_tidy_than_it_was() {
     let findings = tidy::check(&repository()).unwrap();
     let refused: Vec<String> =
         findings.iter().filter(|it| it.weight == Weight::Refused).map(ToString::to_string).collect();
-    assert!(refused.len() <= KNOWN, "{} rules of the house are broken:\n{}", refused.len(), refused.join("\n"));
+    assert!(
+        refused.len() <= KNOWN,
+        "{} rules of the house are broken:\n{}",
+        refused.len(),
+        refused.join("\n")
+    );
 }
 
 #[test]
