@@ -39,8 +39,8 @@ fn calls_that_overlap_stand_in_the_log_in_the_order_of_the_calls() {
         let fleet = Fleet::start(&world, 3, 3, 1, quick());
         let (node, term) = fleet.leader(G).await;
         let replica = fleet.open(node, G).unwrap().replica;
-        // Few enough that no call has to give way to other tasks before it reaches the log.
-        let calls: Vec<_> = (0..20u8).map(|n| replica.propose(term, Bytes::from(vec![n]))).collect();
+        // More than a task may do before it has to give way to others.
+        let calls: Vec<_> = (0..250u8).map(|n| replica.propose(term, Bytes::from(vec![n]))).collect();
         let results = futures::future::join_all(calls).await;
         let indexes: Vec<_> = results.into_iter().map(|result| result.unwrap().0).collect();
         assert!(indexes.is_sorted(), "{indexes:?}");
