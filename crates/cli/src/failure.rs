@@ -96,6 +96,7 @@ fn code_of(kind: Kind) -> u8 {
 
 fn of_store(error: &Error, store: &str) -> String {
     let reason = error.reason();
+    let message = error.message().trim_end_matches('.');
     let advice = match reason {
         Reason::Unreachable | Reason::NotReady => {
             format!(
@@ -105,6 +106,8 @@ fn of_store(error: &Error, store: &str) -> String {
         Reason::DeadlineExceeded => {
             format!("see `lamina status --endpoint {store}`, or wait longer with --timeout")
         }
+        // Most sentences of the store say behind a semicolon what to do.
+        _ if message.contains(';') => return format!("{message} ({reason})"),
         Reason::NoQuorum => "see `lamina status`: too many frontends are down".to_owned(),
         Reason::Bug => "this is a defect: please report it".to_owned(),
         _ => match advice(reason) {
@@ -112,11 +115,6 @@ fn of_store(error: &Error, store: &str) -> String {
             None => format!("see `lamina explain {reason}`"),
         },
     };
-    let message = error.message().trim_end_matches('.');
-    // The store's own sentence may say the same already.
-    if message.contains(&advice) {
-        return format!("{message} ({reason})");
-    }
     format!("{message} ({reason}); {advice}")
 }
 

@@ -15,6 +15,11 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// `1 table`, `1 204 tables`.
+pub fn plural(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(n), if n == 1 { one } else { many })
+}
+
 /// `182 k`, `4.7 k`, `91`: for rates.
 pub fn short(n: f64) -> String {
     match n {

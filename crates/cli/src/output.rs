@@ -60,7 +60,7 @@ pub fn input(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), Failure
             path.display()
         )));
     }
-    let size = known.is_file().then(|| known.len());
+    let size = known.is_file().then_some(known.len());
     Ok((Box::new(BufReader::with_capacity(256 << 10, file)), size))
 }
 

@@ -21,6 +21,8 @@ use crate::output;
 const ADMIN_ABOVE: u16 = 80;
 const FRONTEND_MEMORY: u64 = 128 << 20;
 const INDEX_MEMORY: u64 = 1 << 30;
+/// Where a client looks by itself.
+const ENDPOINT_DEFAULT: &str = "127.0.0.1:4700";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Starts a whole store, says where it is, and runs it until it is stopped.
@@ -152,21 +154,20 @@ fn welcome(
     let name =
         std::path::absolute(dir).ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
     let mut lines = vec![format!(
-        "lamina {VERSION} · store {:?}{}{} · ready in {:.2} s",
+        "lamina {VERSION} · store {:?}{} · ready in {:.2} s",
         name.unwrap_or_else(|| dir.display().to_string()),
         if is_new { " (new)" } else { "" },
-        settings.as_ref().map(nodes).unwrap_or_default(),
         took.as_secs_f64()
     )];
+    lines.extend(settings.as_ref().map(|settings| format!("  nodes      {}", nodes(settings))));
     if let Some(first) = endpoints.clients.first() {
-        let others = endpoints.clients.get(1..).unwrap_or_default();
-        let endpoint = if first == "127.0.0.1:4700" { String::new() } else { format!(" --endpoint {first}") };
         lines.push(format!("  clients    {}", endpoints.clients.join(" ")));
-        if others.is_empty() {
-            lines
-                .push(format!("  try        lamina{endpoint} put hello world && lamina{endpoint} get hello"));
+        if first == ENDPOINT_DEFAULT {
+            lines.push("  try        lamina put hello world && lamina get hello".to_owned());
+        } else {
+            lines.push(format!("  try        export LAMINA_ENDPOINT={first}; lamina put hello world"));
         }
-        lines.push(format!("  status     lamina{endpoint} status --watch"));
+        lines.push("  status     lamina status --watch".to_owned());
     }
     if let Some(status) = endpoints.status.first() {
         lines.push(format!("  metrics    http://{status}/metrics"));
@@ -176,10 +177,13 @@ fn welcome(
 }
 
 fn nodes(settings: &Settings) -> String {
-    let of = |n: u32, one: &str, many: &str| format!(" · {n} {}", if n == 1 { one } else { many });
-    of(settings.frontends, "frontend", "frontends")
-        + &of(settings.index_nodes, "index node", "index nodes")
-        + &of(settings.data_nodes, "data node", "data nodes")
+    let of = |n: u32, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    [
+        of(settings.frontends, "frontend", "frontends"),
+        of(settings.index_nodes, "index node", "index nodes"),
+        of(settings.data_nodes, "data node", "data nodes"),
+    ]
+    .join(" · ")
 }
 
 fn farewell() -> Result<(), Failure> {
@@ -235,8 +239,7 @@ fn stop_of(args: &NodeArgs) -> Result<impl Future<Output = ()> + use<>, Failure>
                 return std::future::pending().await;
             }
             // Nobody writes there: the read ends when the other end is closed, that is, when the parent is gone.
-            let mut one = [0u8; 1];
-            task::compute(move || while matches!(std::io::stdin().read(&mut one), Ok(1..)) {}).await.ok();
+            task::compute(wait_for_end_of_input).await.ok();
         };
         tokio::select! {
             biased;
@@ -244,6 +247,17 @@ fn stop_of(args: &NodeArgs) -> Result<impl Future<Output = ()> + use<>, Failure>
             () = orphaned => {}
         }
     })
+}
+
+fn wait_for_end_of_input() {
+    let mut one = [0u8; 1];
+    loop {
+        match std::io::stdin().read(&mut one) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -286,6 +300,6 @@ mod tests {
     #[test]
     fn nodes_are_counted_in_words() {
         let one = Settings { frontends: 1, ..Settings::default() };
-        assert_eq!(nodes(&one), " · 1 frontend · 3 index nodes · 3 data nodes");
+        assert_eq!(nodes(&one), "1 frontend · 3 index nodes · 3 data nodes");
     }
 }

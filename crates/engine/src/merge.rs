@@ -13,6 +13,7 @@
 //! is at the bottom. An expired entry may not simply vanish elsewhere: it hides what is older.
 
 pub mod cut;
+pub mod need;
 pub mod run;
 pub mod sources;
 #[cfg(test)]
@@ -21,8 +22,9 @@ mod tests;
 use lamina_types::{BlockHandle, Version};
 
 pub use cut::Cutter;
+pub use need::{HandleRequest, Need};
 pub use run::{MergeInput, ReadAhead, RunSource};
-pub use sources::{HandleRequest, Need, Sources, State};
+pub use sources::{Sources, State};
 
 use crate::block::Block;
 use crate::cursor::Cursor;

@@ -22,6 +22,11 @@ use crate::store::{UpError, names};
 
 /// How long a start may take before it is given up.
 const READY: Duration = Duration::from_secs(60);
+/// Before a process that ended is started again.
+const RESTART: Duration = Duration::from_millis(500);
+/// The exit code of a process whose volume or store refuses it.
+const REFUSED: i32 = 78;
+
 /// A store of processes.
 pub struct Processes {
     endpoints: Endpoints,
@@ -76,8 +81,9 @@ impl Processes {
             for (at, name) in (0u32..).zip(names(role, nodes)) {
                 let at = address(&options, role, at);
                 endpoints.nodes.push((name.clone(), at.clone()));
-                let child = spawn(&options, role, &name, &at, &seeds)?;
-                watch(name, child, end.clone());
+                let start = Start { options: options.clone(), role, name, address: at, seeds: seeds.clone() };
+                let child = start.spawn()?;
+                drop(task::spawn(start.watch(child, end.clone())));
             }
         }
         let mut processes =
@@ -218,32 +224,60 @@ fn address(options: &ProcessesOptions, role: Role, ordinal: u32) -> String {
     format!("{}:{port}", options.listen.ip())
 }
 
-fn spawn(
-    options: &ProcessesOptions,
+/// How one node is started, again and again.
+struct Start {
+    options: ProcessesOptions,
     role: Role,
-    name: &str,
-    address: &str,
-    seeds: &[String],
-) -> Result<Child, UpError> {
-    let mut command = Command::new(&options.program);
-    command.args([role.as_str(), "--name", name, "--listen", address, "--advertise", address]);
-    command.arg("--dir").arg(options.dir.join(name));
-    command.args(["--seeds", &seeds.join(",")]);
-    // A node ends with its supervisor, however that one ends: its standard input closes.
-    command.arg("--end-with-parent").stdin(Stdio::piped()).kill_on_drop(true);
-    command.spawn().map_err(|error| UpError::Io { doing: format!("starting the process of {name}"), error })
+    name: String,
+    address: String,
+    seeds: Vec<String>,
 }
 
-/// Reports when a process ends.
-fn watch(name: String, mut child: Child, end: mpsc::Sender<UpError>) {
-    drop(task::spawn(async move {
-        let status = child.wait().await;
-        let why = match status {
-            Ok(status) => format!("the process of {name} has ended ({status})"),
-            Err(error) => format!("the process of {name} cannot be watched: {error}"),
-        };
-        let _ = end.send(UpError::Failed(why)).await;
-    }));
+impl Start {
+    fn spawn(&self) -> Result<Child, UpError> {
+        let mut command = Command::new(&self.options.program);
+        command.args([self.role.as_str(), "--name", &self.name]);
+        command.args(["--listen", &self.address, "--advertise", &self.address]);
+        command.arg("--dir").arg(self.options.dir.join(&self.name));
+        command.args(["--seeds", &self.seeds.join(",")]);
+        if std::env::var_os("LAMINA_LOG").is_none() {
+            command.env("LAMINA_LOG", "warn,openraft=error");
+        }
+        // A node ends with its supervisor, however that one ends: its standard input closes.
+        command.arg("--end-with-parent").stdin(Stdio::piped()).kill_on_drop(true);
+        let doing = || format!("starting the process of {}", self.name);
+        command.spawn().map_err(|error| UpError::Io { doing: doing(), error })
+    }
+
+    /// Starts the process again whenever it ends, unless it was refused: then the whole store ends.
+    async fn watch(self, mut child: Child, end: mpsc::Sender<UpError>) {
+        loop {
+            // Waiting would close it, and with it end the process.
+            let _held = child.stdin.take();
+            let status = match child.wait().await {
+                Ok(status) => status,
+                Err(error) => {
+                    let why = format!("the process of {} cannot be watched: {error}", self.name);
+                    let _ = end.send(UpError::Failed(why)).await;
+                    return;
+                }
+            };
+            if status.code() == Some(REFUSED) {
+                let why = format!("the process of {} was refused; its own words stand above", self.name);
+                let _ = end.send(UpError::Refused(why)).await;
+                return;
+            }
+            tracing::warn!(node = self.name, %status, "a process has ended; it is started again");
+            time::sleep(RESTART).await;
+            match self.spawn() {
+                Ok(again) => child = again,
+                Err(error) => {
+                    let _ = end.send(error).await;
+                    return;
+                }
+            }
+        }
+    }
 }
 
 fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> UpError {

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lamina_types::{Error, Reason, RequestContext, Result};
 
-use crate::{AdminPeer, DataPeer, GroupPeer, IndexPeer, KvPeer, RaftPeer};
-
 /// One side of a port: takes requests, gives answers. Any number of calls may be under way at once, and they are
 /// answered in any order. Dropping a call's future does not take back what the other side does.
 #[async_trait]
@@ -60,23 +58,6 @@ impl<Q, A> Clone for Peer<Q, A> {
     fn clone(&self) -> Self {
         Peer(self.0.clone())
     }
-}
-
-/// Finds who answers at an address (`host:port`, or a node's name inside one process). Never waits and never
-/// fails: a peer that is not there answers `UNREACHABLE` when it is called.
-pub trait Network: Send + Sync + 'static {
-    /// A frontend's door for keys and values.
-    fn kv(&self, address: &str) -> KvPeer;
-    /// An index node.
-    fn index(&self, address: &str) -> IndexPeer;
-    /// A data node.
-    fn data(&self, address: &str) -> DataPeer;
-    /// A frontend that leads groups.
-    fn group(&self, address: &str) -> GroupPeer;
-    /// A frontend's replicas.
-    fn raft(&self, address: &str) -> RaftPeer;
-    /// Any node's administration.
-    fn admin(&self, address: &str) -> AdminPeer;
 }
 
 /// Declares a port: its enumerations, and [`Operation`] for each pair of request and answer.

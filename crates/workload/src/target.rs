@@ -14,9 +14,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use lamina_client::{Client, KeyRange, ScanOptions};
+use lamina_client::{Client, KeyRange, Options, ScanOptions};
+use lamina_env::time::Duration;
 
 use crate::load::{LoadError, Plan};
+
+/// How long a store may take to answer for the first time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A store to measure.
 #[derive(Clone)]
@@ -121,7 +125,14 @@ impl Target {
             }
         };
         let proof = Ask::Get { key: Bytes::from_static(b"lamina-bench-hello") };
-        connection.call(proof).await.map_err(|failed| unreachable(failed.message))?;
+        let proven = match &connection {
+            Connection::Lamina(client) => {
+                let soon = Options { deadline: CONNECT_TIMEOUT, ..Options::default() };
+                lamina(&client.clone().with(soon), proof).await
+            }
+            other => other.call(proof).await,
+        };
+        proven.map_err(|failed| unreachable(failed.message))?;
         Ok(connection)
     }
 }

@@ -28,7 +28,7 @@ use crate::output;
 const IDENTITY: &str = "identity";
 const LOCK: &str = "LOCK";
 const TABLES: &str = "tables";
-const LOG: &str = "log";
+const LOG: &str = "log/wal";
 /// Data blocks are read in stretches of about so many bytes.
 const STRETCH_BYTES: u64 = 4 << 20;
 
@@ -125,12 +125,13 @@ impl Volume {
         findings.volumes += 1;
         // As long as it is held no node can start here.
         let locked = if self.path.join(LOCK).is_file() { self.env.disk.lock(LOCK).await.ok() } else { None };
-        if locked.is_none() {
-            findings.notes.push(format!("{} may be in use: its log is not looked at", self.path.display()));
+        let has_log = self.path.join(LOG).is_dir();
+        if locked.is_none() && has_log {
+            findings.notes.push(format!("{} is in use: its log is not looked at", self.path.display()));
         }
         self.check_identity(findings).await;
         self.check_tables(findings, progress).await;
-        if locked.is_some() {
+        if locked.is_some() && has_log {
             self.check_log(findings, progress).await;
         }
     }

@@ -63,7 +63,7 @@ pub async fn import(store: &StoreArgs, args: ImportArgs, farewell: &Farewell) ->
     let stored = Arc::new(Stored::default());
     stored.lines.store(args.skip, Ordering::Relaxed);
     {
-        let (stored, file) = (stored.clone(), args.file.clone());
+        let (stored, file) = (stored.clone(), name.clone());
         farewell.set(move || format!("interrupted; {}", how_to_go_on(&file, &stored)));
     }
     let (out, chunks) = mpsc::channel(64);
@@ -87,7 +87,7 @@ pub async fn import(store: &StoreArgs, args: ImportArgs, farewell: &Farewell) ->
     drop(import);
     result.map_err(|failure| match failure {
         Failure::Quiet => Failure::Quiet,
-        failure => Failure::Halfway(Box::new(failure), how_to_go_on(&args.file, &stored)),
+        failure => Failure::Halfway(Box::new(failure), how_to_go_on(&name, &stored)),
     })?;
     if !args.quiet {
         let rows = stored.rows.load(Ordering::Relaxed);
@@ -108,12 +108,14 @@ pub fn summary(did: &str, rows: u64, row_bytes: u64, elapsed: Duration) -> Strin
     )
 }
 
-fn how_to_go_on(file: &Path, stored: &Stored) -> String {
+fn how_to_go_on(file: &str, stored: &Stored) -> String {
     let lines = stored.lines.load(Ordering::Relaxed);
     if lines == 0 {
-        return "nothing is known to be stored; start the import again, it may write a key twice".to_owned();
+        return format!(
+            "no line of {file} is known to be stored; start again: a row that is there is written over"
+        );
     }
-    format!("{} lines are stored; go on with: lamina import {} --skip {lines}", count(lines), file.display())
+    format!("{} lines of {file} are stored; go on with the same command and --skip {lines}", count(lines))
 }
 
 /// One batch on its way.

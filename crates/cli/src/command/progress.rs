@@ -19,7 +19,7 @@ impl Progress {
     /// A bar for `name`. Without a known end there are only words.
     pub fn new(name: &str, end_is_known: bool) -> Progress {
         let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr());
-        let template = if end_is_known { "{prefix}  {bar:24.}  {msg}" } else { "{prefix}  {msg}" };
+        let template = if end_is_known { "{prefix}  {bar:24}  {msg}" } else { "{prefix}  {msg}" };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("█▓░"));
         }

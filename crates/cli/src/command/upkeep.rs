@@ -7,7 +7,7 @@ use lamina_types::{Kind, Reason};
 
 use crate::args::{StoreArgs, UpkeepArgs};
 use crate::failure::Failure;
-use crate::figures::{bytes, count, duration};
+use crate::figures::{bytes, duration, plural};
 use crate::output;
 
 /// Flushes, and compacts. A call ends after 30 s at the latest, the work goes on: it is asked for again until done.
@@ -27,8 +27,8 @@ pub async fn flush(store: &StoreArgs, args: UpkeepArgs, compact: bool) -> Result
     };
     let did = if compact { "compacted" } else { "flushed" };
     let text = format!(
-        "{did} · {} tables · {} · {}",
-        count(flushed.tables),
+        "{did} · {} · {} · {}",
+        plural(flushed.tables, "table", "tables"),
         bytes(flushed.table_bytes),
         duration(start.elapsed())
     );
@@ -45,6 +45,6 @@ pub async fn probe(store: &StoreArgs) -> Result<(), Failure> {
         }
         _ => store.failure(error),
     })?;
-    let groups = if probed.groups == 1 { "1 group".to_owned() } else { format!("{} groups", probed.groups) };
+    let groups = plural(u64::from(probed.groups), "group", "groups");
     output::line(&format!("ok · {groups} · version {} · {}", probed.version, duration(start.elapsed())))
 }

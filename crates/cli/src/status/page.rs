@@ -24,7 +24,7 @@ fn head(name: &str, tier: Tier) -> String {
 }
 
 fn frontends(report: &Report) -> String {
-    let groups: Vec<_> = report.groups.iter().filter(|group| group.group != 0).collect();
+    let groups = &report.groups;
     let leaders: Vec<&str> = groups.iter().map(|group| group.leader.as_deref().unwrap_or("nobody")).collect();
     let writes: f64 = groups.iter().map(|group| group.writes_per_second).sum();
     let p99 = groups.iter().map(|group| group.write_p99_us).max().unwrap_or(0);
@@ -121,7 +121,7 @@ pub fn tables(report: &Report) -> String {
     let mut groups = vec![header.map(str::to_owned)];
     for group in &report.groups {
         groups.push([
-            if group.group == 0 { "meta".to_owned() } else { group.group.to_string() },
+            group.group.to_string(),
             group.leader.clone().unwrap_or_else(|| "nobody".to_owned()),
             format!("{}/{}", group.caught_up, group.voters),
             group.tablets.to_string(),
@@ -138,8 +138,9 @@ pub fn tables(report: &Report) -> String {
 fn holds(figures: &NodeFigures) -> String {
     match figures {
         NodeFigures::None {} => "–".to_owned(),
-        NodeFigures::Frontend { leads, replicas, log_bytes, .. } => {
-            format!("leads {leads} of {replicas}, log {}", bytes(*log_bytes))
+        NodeFigures::Frontend { leads, log_bytes, .. } => {
+            let leads = if *leads == 1 { "1 group".to_owned() } else { format!("{leads} groups") };
+            format!("leads {leads}, log {}", bytes(*log_bytes))
         }
         NodeFigures::Index { tables, shards, shards_complete, index_bytes, .. } => {
             format!("{shards_complete}/{shards} shards, {tables} parts, {}", bytes(*index_bytes))

@@ -125,9 +125,10 @@ impl Report {
     pub fn of(status: &Status) -> Report {
         let view = &status.view;
         let name = |id: NodeId| view.node(id).map_or_else(|| id.to_string(), |node| node.name.clone());
-        let nodes: Vec<Node> = view
-            .nodes
-            .iter()
+        let mut by_name: Vec<&NodeView> = view.nodes.iter().collect();
+        by_name.sort_by(|a, b| (a.role, a.name.len(), &a.name).cmp(&(b.role, b.name.len(), &b.name)));
+        let nodes: Vec<Node> = by_name
+            .into_iter()
             .map(|node| Node::of(node, status.nodes.iter().find(|other| other.node == node.node)))
             .collect();
         // The meta group has no keys, and answers for itself by answering at all.

@@ -59,22 +59,12 @@ pub struct Applier<M> {
     shared: Arc<Shared>,
     applied: Option<LogId>,
     members: StoredMembership,
-    /// The library's own suite leaves entries out, as no leader ever does.
-    #[cfg(test)]
-    pub(crate) takes_gaps: bool,
 }
 
 impl<M: StateMachine> Applier<M> {
     /// A worker over a machine in its first state.
     pub fn new(machine: M, shared: Arc<Shared>) -> Applier<M> {
-        Applier {
-            machine,
-            shared,
-            applied: None,
-            members: StoredMembership::default(),
-            #[cfg(test)]
-            takes_gaps: false,
-        }
+        Applier { machine, shared, applied: None, members: StoredMembership::default() }
     }
 
     /// A picture of the present state.
@@ -105,8 +95,6 @@ impl<M: StateMachine> Applier<M> {
     fn apply_one(&mut self, entry: Entry) -> io::Result<Answer> {
         // Entry 0 comes first; a log that was cut is behind a checkpoint.
         let expected = self.applied.as_ref().map_or(0, |applied| applied.index + 1);
-        #[cfg(test)]
-        let expected = if self.takes_gaps { entry.log_id.index } else { expected };
         if entry.log_id.index != expected && self.applied.is_some() {
             return Err(self.stop(Stop(format!(
                 "entry {} was to be applied where entry {expected} is due",

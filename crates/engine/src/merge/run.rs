@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use lamina_types::{BlockHandle, KeyRange, Version};
 
-use super::sources::{HandleRequest, Need};
+use super::need::{HandleRequest, Need};
 use crate::block::Block;
 use crate::block::cursor::BlockCursor;
 use crate::cursor::{Cursor, EntryRef};

@@ -83,10 +83,10 @@ impl Interval {
     }
 
     fn histogram(&mut self, class: Class) -> Option<&mut Histogram<u64>> {
-        if !self.latency.contains_key(&class) {
-            self.latency.insert(class, new_histogram()?);
+        match self.latency.entry(class) {
+            std::collections::btree_map::Entry::Occupied(there) => Some(there.into_mut()),
+            std::collections::btree_map::Entry::Vacant(free) => Some(free.insert(new_histogram()?)),
         }
-        self.latency.get_mut(&class)
     }
 
     pub fn succeed(&mut self, class: Class, latency: Duration, found: u64, missed: u64, bytes: u64) {

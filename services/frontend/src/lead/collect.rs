@@ -129,9 +129,7 @@ async fn sweep_node(work: &Work, node: NodeId) -> Result<()> {
     for one in &listed {
         match view.table(one.table) {
             Some(record) if record.copies.contains_key(&node) => {
-                if one.damaged {
-                    bad.push(Repair { table: one.table, node, replace: true });
-                }
+                bad.extend(one.damaged.then_some(Repair { table: one.table, node, replace: true }));
             }
             Some(_) => drop_unlisted(work, node, one).await,
             None if work.reigning.ledger.may_delete(one.table)

@@ -189,8 +189,8 @@ fn damage_before_a_durable_mark_is_corruption_in_whatever_segment_the_mark_is() 
     // The last batch of the last segment is under no mark: only there damage passes for a torn tail.
     let scans = volume.scans().unwrap();
     let last_marked = scans[2].ends[scans[2].ends.len() - 2];
-    for segment in 0..3 {
-        let end = if segment == 2 { last_marked } else { scans[segment].end };
+    for (segment, scan) in scans.iter().enumerate().take(3) {
+        let end = if segment == 2 { last_marked } else { scan.end };
         for at in 0..usize::try_from(end).unwrap() {
             let mut damaged = volume.clone();
             damaged.segments[segment].1[at] ^= 0x10;
@@ -225,11 +225,12 @@ fn bytes_behind_the_end_that_the_next_segment_names_do_not_count() {
 #[test]
 fn a_segment_that_repeats_the_last_one_takes_its_place() {
     let mut volume = volume();
-    let names = Some(Position { segment: 20, offset: volume.scans().unwrap()[1].end });
+    let named = Position { segment: 20, offset: volume.scans().unwrap()[1].end };
+    let names = Some(named);
     volume.segments.push((40, vec![0; 4096]));
     volume.number = 0;
     let copied: Vec<_> = [Record::Opens { previous: names }, entry(30), entry(31), entry(32)].into();
-    volume.durable = Position { segment: 20, offset: names.unwrap().offset };
+    volume.durable = Position { segment: 20, offset: named.offset };
     let end = volume.write(&copied, 0);
     assert_eq!(indexes(&volume.recover().unwrap()), [10, 11, 12, 20, 21, 22, 30, 31, 32]);
     // A crash while the copy was written: the old one counts.
