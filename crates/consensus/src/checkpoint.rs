@@ -13,3 +13,9 @@ pub mod shelf;
 
 pub use format::Head;
 pub use shelf::{Checked, Checkpoint, Shelf};
+
+/// Whether a checkpoint was refused because another version wrote it.
+pub fn is_of_another_format(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<format::CheckpointError>());
+    matches!(inner, Some(format::CheckpointError::Format(_)))
+}

@@ -174,8 +174,8 @@ impl<M: StateMachine> Replica<M> {
         self.0.leadership.subscribe()
     }
 
-    /// Appends an entry, in `term` only, and waits until it is applied here. Calls may overlap; nothing is promised
-    /// about the order in which their entries stand in the log. Dropping the call does not take the entry back.
+    /// Appends an entry, in `term` only, and waits until it is applied here. Calls may overlap: entries stand in the
+    /// log in the order in which the calls were first polled. Dropping the call does not take the entry back.
     ///
     /// # Errors
     /// [`ProposeError`] says of each whether the entry may still take effect.
@@ -189,7 +189,8 @@ impl<M: StateMachine> Replica<M> {
         }
         let (responder, answered) = ProgressResponder::complete_only();
         let write = self.0.raft.write(Proposal(entry)).with_leader(term).responder(responder);
-        write.await.map_err(|_| ProposeError::Stopped)?;
+        // Without giving way to other tasks in between, which would let a later call pass this one.
+        tokio::task::unconstrained(write.into_future()).await.map_err(|_| ProposeError::Stopped)?;
         match answered.await {
             Ok(Ok(applied)) => {
                 let index = LogIndex(applied.log_id.index);
@@ -212,8 +213,9 @@ impl<M: StateMachine> Replica<M> {
     /// How far the log is committed, as far as this replica knows.
     pub fn committed(&self) -> LogIndex {
         let metrics = self.0.raft.data_metrics();
-        let committed = metrics.borrow_watched().cluster_committed.map_or(0, |committed| committed.index);
-        LogIndex(committed)
+        let metrics = metrics.borrow_watched();
+        let committed = metrics.cluster_committed.max(metrics.local_committed);
+        LogIndex(committed.map_or(0, |committed| committed.index))
     }
 
     /// Waits until the entry at `index` is applied here. For ever, if that never happens: set a deadline.
@@ -247,7 +249,8 @@ impl<M: StateMachine> Replica<M> {
         self.0.shared.stopped.subscribe()
     }
 
-    /// Stops the replica. Its files stay.
+    /// Stops the replica. Its files stay; to open it again in this process, use
+    /// [`crate::LogStore::close_replica`] instead.
     pub async fn stop(&self) {
         for handle in self.0.tasks.lock().drain(..) {
             handle.abort();

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 pub use crate::wal::LogStats;
 
-use crate::checkpoint::Shelf;
+use crate::checkpoint::{Shelf, is_of_another_format};
 use crate::error::{LogFailure, OpenError};
 use crate::machine::StateMachine;
 use crate::options::LogOptions;
@@ -134,6 +134,7 @@ impl LogStore {
         let corrupt = |what: String| OpenError::ReplicaCorrupt { group, replica, what };
         let shelf = Shelf::open(inner.env.disk.clone(), self.replica_dir(owner), group).await;
         let shelf = shelf.map_err(|error| match error.kind() {
+            _ if is_of_another_format(&error) => OpenError::Level { what: self.replica_dir(owner) },
             io::ErrorKind::InvalidData => corrupt(error.to_string()),
             _ => OpenError::Io(error),
         })?;

@@ -36,6 +36,8 @@ pub struct Shelf {
     dir: String,
     group: GroupId,
     current: Mutex<Option<Arc<Checkpoint>>>,
+    /// Held while a file gets its name: our own checkpoint and a snapshot may come at once, and the newer one stays.
+    placing: tokio::sync::Mutex<()>,
 }
 
 impl Checkpoint {
@@ -88,7 +90,7 @@ impl Shelf {
         for name in others {
             disk.remove(&format!("{dir}/{name}")).await?;
         }
-        Ok(Shelf { disk, dir, group, current: Mutex::new(current) })
+        Ok(Shelf { disk, dir, group, current: Mutex::new(current), placing: tokio::sync::Mutex::new(()) })
     }
 
     /// The newest durable checkpoint.
@@ -156,6 +158,7 @@ impl Shelf {
     /// # Errors
     /// The disk refuses.
     pub async fn place(&self, checked: Checked) -> io::Result<Arc<Checkpoint>> {
+        let _one_at_a_time = self.placing.lock().await;
         let Checked(mut checkpoint) = checked;
         if let Some(newer) = self.current().filter(|current| current.index() >= checkpoint.index()) {
             self.discard(Draft { file: checkpoint.file, path: checkpoint.path }).await;

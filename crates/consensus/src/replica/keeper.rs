@@ -24,13 +24,12 @@ const MOVE_BYTES_MAX: usize = 4 << 20;
 pub async fn run<M: StateMachine>(replica: Replica<M>) {
     let mut pinned = replica.0.shared.log.wal().shared().pinned.subscribe();
     loop {
-        tokio::select! {
+        let applied = tokio::select! {
             biased;
-            () = replica.0.shared.progress.notified() => {}
-            changed = pinned.changed() => if changed.is_err() { return },
-            // Followers catch up, and time passes for those who do not: the log may be cut further.
-            () = sleep(PAUSE * 10) => {}
-        }
+            () = replica.0.shared.progress.notified() => true,
+            changed = pinned.changed() => if changed.is_err() { return } else { false },
+            () = sleep(PAUSE * 10) => false,
+        };
         if replica.has_stopped() {
             return;
         }
@@ -40,7 +39,10 @@ pub async fn run<M: StateMachine>(replica: Replica<M>) {
             table.bytes_since_checkpoint() > replica.0.options.checkpoint_log_bytes
         };
         if !due && pins.is_none() {
-            cut(&replica, false).await;
+            if !applied {
+                // Followers catch up, and time passes for those who do not: the log may be cut further.
+                cut(&replica, false).await;
+            }
             continue;
         }
         if let Err(error) = checkpoint(&replica).await {

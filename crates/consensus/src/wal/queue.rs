@@ -178,6 +178,12 @@ impl Wal {
         }
     }
 
+    /// What the replicas have committed since the last batch, if nothing is queued.
+    pub fn take_committed(&self) -> Vec<Record> {
+        let mut queue = self.0.queue.lock();
+        if queue.items.is_empty() { queue.take_committed() } else { Vec::new() }
+    }
+
     /// The payloads of entries that are on disk, in the order of `places`. `None` for those whose segment is gone:
     /// they were purged meanwhile.
     ///
@@ -246,12 +252,13 @@ impl Queue {
             }
             items.extend(self.items.pop_front());
         }
-        let mut committed = Vec::new();
-        if self.items.is_empty() {
-            let marks = std::mem::take(&mut self.committed);
-            committed.extend(marks.into_iter().map(|(owner, at)| Record::Committed(owner, at)));
-        }
+        let committed = if self.items.is_empty() { self.take_committed() } else { Vec::new() };
         Taken { items, committed }
+    }
+
+    fn take_committed(&mut self) -> Vec<Record> {
+        let marks = std::mem::take(&mut self.committed);
+        marks.into_iter().map(|(owner, at)| Record::Committed(owner, at)).collect()
     }
 }
 

@@ -3,6 +3,8 @@
 //! * A failed write or sync ends the log for this process; nothing is tried again (protocols §8.1).
 //! * A write that finds no room is abandoned: the same records go to a new segment, whose first record says where
 //!   the old one ended. While there is no new segment, the writer waits, and nothing is acknowledged.
+//! * When nothing comes for a moment, an empty batch says that the last one was synced: from then on damage to it
+//!   cannot pass for a torn tail.
 //! * Segments that no replica's entries need any more are removed, oldest first.
 
 use std::io;
@@ -10,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lamina_engine::wal::{BatchWriter, Position, Record};
+use lamina_env::time::{Duration, timeout};
 use lamina_env::{Disk, File};
 use tokio::sync::mpsc;
 
@@ -21,6 +24,9 @@ use crate::options::LogOptions;
 
 /// Bytes of records that go into one batch at most; a single item may be larger.
 const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// How long the log is silent before the last batch gets its mark.
+const MARK_AFTER: Duration = Duration::from_millis(50);
 
 /// The segment that is being written.
 pub struct Current {
@@ -65,8 +71,16 @@ struct Laid {
 impl Writer {
     /// Writes until the log is closed or fails.
     pub async fn run(mut self) {
-        while let Some(taken) = self.wal.take(BATCH_BYTES_MAX).await {
-            let Taken { items, committed } = taken;
+        let mut marked = true;
+        loop {
+            let taken = if marked {
+                self.wal.take(BATCH_BYTES_MAX).await
+            } else {
+                let waited = timeout(MARK_AFTER, self.wal.take(BATCH_BYTES_MAX)).await;
+                waited.unwrap_or_else(|_| Some(Taken { items: Vec::new(), committed: self.wal.take_committed() }))
+            };
+            let Some(Taken { items, committed }) = taken else { return };
+            marked = items.is_empty();
             match self.write(&items, &committed).await {
                 Ok(places) => self.settle(items, &committed, &places).await,
                 Err(failure) => {

@@ -34,6 +34,20 @@ fn three_replicas_apply_what_the_leader_acknowledged_in_one_order() {
 }
 
 #[test]
+fn calls_that_overlap_stand_in_the_log_in_the_order_of_the_calls() {
+    World::run(2, async |world| {
+        let fleet = Fleet::start(&world, 3, 3, 1, quick());
+        let (node, term) = fleet.leader(G).await;
+        let replica = fleet.open(node, G).unwrap().replica;
+        // More than a task may do before it has to give way to others.
+        let calls: Vec<_> = (0..250u8).map(|n| replica.propose(term, Bytes::from(vec![n]))).collect();
+        let results = futures::future::join_all(calls).await;
+        let indexes: Vec<_> = results.into_iter().map(|result| result.unwrap().0).collect();
+        assert!(indexes.is_sorted(), "{indexes:?}");
+    });
+}
+
+#[test]
 fn a_proposal_in_a_term_that_is_over_is_definitely_not_done() {
     World::run(3, async |world| {
         let fleet = Fleet::start(&world, 3, 3, 1, quick());
