@@ -138,16 +138,6 @@ fn what_stands_for_something_absent_is_found() {
 }
 
 #[test]
-fn marks_are_found_in_comments_and_only_there() {
-    let mark = ["FIX", "ME"].concat();
-    for comment in ["// {}: later\n", "/// {} later.\nfn f() {}\n", "fn f() {\n    /* {} */\n}\n"] {
-        let (_, _, what) = only(&[lib(&comment.replace("{}", &mark))]);
-        assert_eq!(what, format!("a comment says {mark}"));
-    }
-    assert_eq!(findings(&[lib(&format!("const MARK: &str = \"{mark}\";\n// A{mark} is none.\n"))]), []);
-}
-
-#[test]
 fn paths_of_one_machine_are_found_in_every_text() {
     for name in ["work", "root", "home"] {
         let line = format!("see /{name}/me/notes\n");
