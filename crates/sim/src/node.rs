@@ -12,7 +12,9 @@ use parking_lot::Mutex;
 
 use crate::network::{NetworkOf, SimNetwork};
 use crate::trace::Trace;
-use crate::world::START_MS;
+
+/// What the wall clocks of nodes show when a world begins: 2026-01-01T00:00:00Z, in milliseconds since 1970.
+pub const START_MS: u64 = 1_767_225_600_000;
 
 /// A node. Its tasks end with a crash; its disk survives with what was synced, and its clock goes on.
 pub struct SimNode {

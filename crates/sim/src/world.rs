@@ -18,9 +18,6 @@ use crate::trace::{Digest, Trace};
 /// Simulated time after which a scenario is taken to hang, unless [`World::run_for`] says otherwise.
 pub const LIMIT: time::Duration = time::Duration::from_secs(4 * 3600);
 
-/// What the wall clocks of nodes show when a world begins: 2026-01-01T00:00:00Z, in milliseconds since 1970.
-pub const START_MS: u64 = 1_767_225_600_000;
-
 /// A simulated world. Cheap to clone; clones are the same world. Lives as long as its run.
 #[derive(Clone)]
 pub struct World(Arc<Shared>);

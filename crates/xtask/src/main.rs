@@ -1,5 +1,7 @@
 //! The project's own tools. Run them with `cargo run -p xtask -- <command>` (or `cargo xtask`, see `.cargo/config.toml`).
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use xtask::{errors, protogen, repository, tidy};
 
@@ -20,10 +22,12 @@ enum Command {
     Protogen,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
-        Command::Tidy => tidy::run(&repository()),
-        Command::Errors => errors::run(&repository()),
-        Command::Protogen => protogen::run(),
+        Command::Tidy if !tidy::run(&repository())? => return Ok(ExitCode::FAILURE),
+        Command::Tidy => {}
+        Command::Errors => errors::run(&repository())?,
+        Command::Protogen => protogen::run()?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -43,16 +43,18 @@ pub fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Prints what is to be said.
+/// Prints what is to be said; whether no rule is broken.
 ///
 /// # Errors
-/// A rule is broken, or the repository cannot be read.
-pub fn run(root: &Path) -> anyhow::Result<()> {
+/// The repository cannot be read.
+pub fn run(root: &Path) -> anyhow::Result<bool> {
     let findings = check(root)?;
     for finding in &findings {
         println!("{finding}");
     }
     let refused = findings.iter().filter(|finding| finding.weight == Weight::Refused).count();
-    anyhow::ensure!(refused == 0, "{refused} rules of the house are broken");
-    Ok(())
+    if refused > 0 {
+        eprintln!("rules of the house that are broken: {refused}");
+    }
+    Ok(refused == 0)
 }

@@ -96,6 +96,8 @@ fn a_function_may_have_70_lines_and_braces_in_strings_do_not_count() {
     assert_eq!(findings(&[lib(&function(68))]), []);
     let (_, line, what) = only(&[lib(&function(69))]);
     assert_eq!((line, what.as_str()), (2, "the function `f` has 71 lines"));
+    let in_test = findings(&[lib(&format!("#[cfg(test)]\nmod tests {{\n{}}}\n", function(69)))]);
+    assert_eq!(in_test.iter().map(|it| it.weight).collect::<Vec<_>>(), [Weight::Warned]);
     let method = format!("struct S;\nimpl S {{\n{}}}\n", function(69));
     assert_eq!(only(&[lib(&method)]).1, 4);
 }

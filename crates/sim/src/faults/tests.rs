@@ -68,7 +68,7 @@ fn after_the_last_fault_all_is_well() {
             assert_eq!(faults.unwrap(), healthy);
             assert_eq!(
                 lamina_env::Clock::now_ms(node.clock()),
-                crate::world::START_MS + world.elapsed().as_millis() as u64
+                crate::node::START_MS + world.elapsed().as_millis() as u64
             );
         }
     });

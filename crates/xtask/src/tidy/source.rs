@@ -104,7 +104,8 @@ pub fn files_below(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
             if !matches!(name.as_str(), "target" | ".git" | "generated" | "lamina-data") {
                 files.append(&mut files_below(&path)?);
             }
-        } else {
+        } else if name != ".git" {
+            // (In a worktree `.git` is a file.)
             files.push(path);
         }
     }
