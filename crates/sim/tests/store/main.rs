@@ -43,10 +43,9 @@ fn rates() -> Rates {
     }
 }
 
-/// Seeds that have shown a defect once: kept, and run by themselves.
-///
-/// 0..5 of the quiet story: a log whose directories were not synced was lost with the power, votes included.
-const QUIET_SEEDS: std::ops::Range<u64> = 0..2;
+/// Seeds of the quiet story. 1 to 4 showed once that a log whose directories were not synced is lost with the power,
+/// votes included.
+const QUIET_SEEDS: std::ops::Range<u64> = 1..3;
 
 /// Clients at work on a new store while things go wrong; then the store is healed, and all is compared.
 async fn story(world: World, rates: Rates) {
@@ -57,7 +56,14 @@ async fn story(world: World, rates: Rates) {
 }
 
 /// Four clients work for `length`; the numbers of theirs begin at `first`, since each writes values of its own.
-async fn work_under(world: &World, store: &Store, ledger: &Ledger, first: usize, rates: &Rates, length: Duration) {
+async fn work_under(
+    world: &World,
+    store: &Store,
+    ledger: &Ledger,
+    first: usize,
+    rates: &Rates,
+    length: Duration,
+) {
     let nodes: Vec<String> = store.names().into_iter().map(|(_, name)| name).collect();
     let schedule = FaultSchedule::draw(&nodes, rates, length);
     let end = time::now() + length;
@@ -80,10 +86,9 @@ async fn compare(world: &World, store: &Store, ledger: &Ledger) {
     for node in world.nodes().values() {
         node.start();
     }
-    let client = store.client("reader", 0).with(lamina_client::Options {
-        deadline: Duration::from_secs(60),
-        repeat: true,
-    });
+    let client = store
+        .client("reader", 0)
+        .with(lamina_client::Options { deadline: Duration::from_secs(60), repeat: true });
     store.wait_until_it_answers(Duration::from_secs(120)).await;
     agree(world, ledger, read_all(&client, ledger).await, "after the faults");
     store.wait_until_it_is_whole(Duration::from_secs(120)).await;

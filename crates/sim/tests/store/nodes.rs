@@ -175,7 +175,11 @@ impl Store {
 /// What keeps the store from being whole, if anything.
 fn lacks(settings: &Settings, status: &lamina_peers::admin::Status) -> Option<String> {
     if status.groups.len() != settings.groups as usize {
-        return Some(format!("{} of {} groups have a leader that answers", status.groups.len(), settings.groups));
+        return Some(format!(
+            "{} of {} groups have a leader that answers",
+            status.groups.len(),
+            settings.groups
+        ));
     }
     for (group, stats) in &status.groups {
         if stats.caught_up.len() != settings.frontend_replication as usize {
