@@ -370,3 +370,67 @@ fn text(bytes: &Bytes) -> String {
     let telling = bytes.split(|byte| *byte == b'.').next().unwrap_or_default();
     String::from_utf8_lossy(telling).into_owned()
 }
+
+/// The ledger must find what it is for, or nothing that passes it means anything.
+mod proofs {
+    use super::*;
+
+    fn put(ledger: &Ledger, value: &'static str, outcome: Outcome) {
+        let action = Action::Put { value: Bytes::from_static(value.as_bytes()), ttl_ms: None };
+        let ticket = ledger.write(0, BTreeMap::from([(Bytes::from_static(b"k"), action)]), Vec::new());
+        ledger.written(ticket, outcome);
+    }
+
+    fn get(ledger: &Ledger, at: u64, found: Option<(&'static str, u64)>) {
+        let called = ledger.moment();
+        let found = found.map(|(value, version)| (Bytes::from_static(value.as_bytes()), Version(version)));
+        ledger.read("get", called, Version(at), true, [(Bytes::from_static(b"k"), found)]);
+    }
+
+    fn finds(ledger: &Ledger, word: &str) {
+        let found = ledger.contradictions();
+        assert!(found.iter().any(|one| one.contains(word)), "{word} is not among {found:?}");
+    }
+
+    #[test]
+    fn the_ledger_takes_what_one_store_could_have_answered() {
+        let ledger = Ledger::default();
+        put(&ledger, "a", Outcome::Done(Version(5)));
+        get(&ledger, 6, Some(("a", 5)));
+        put(&ledger, "b", Outcome::Unknown);
+        get(&ledger, 8, Some(("b", 7)));
+        assert_eq!(ledger.contradictions(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_ledger_finds_a_lost_write_a_stale_read_and_a_version_out_of_order() {
+        let ledger = Ledger::default();
+        put(&ledger, "a", Outcome::Done(Version(5)));
+        get(&ledger, 6, None);
+        finds(&ledger, "LOST");
+        let ledger = Ledger::default();
+        put(&ledger, "a", Outcome::Done(Version(5)));
+        put(&ledger, "b", Outcome::Done(Version(7)));
+        get(&ledger, 8, Some(("a", 5)));
+        finds(&ledger, "STALE");
+        let ledger = Ledger::default();
+        put(&ledger, "a", Outcome::Done(Version(5)));
+        get(&ledger, 4, None);
+        finds(&ledger, "lies before");
+    }
+
+    #[test]
+    fn the_ledger_finds_a_write_that_took_effect_twice_or_after_it_was_refused() {
+        let ledger = Ledger::default();
+        put(&ledger, "a", Outcome::Done(Version(5)));
+        get(&ledger, 9, Some(("a", 8)));
+        finds(&ledger, "twice");
+        let ledger = Ledger::default();
+        put(&ledger, "a", Outcome::NotDone);
+        get(&ledger, 9, Some(("a", 8)));
+        finds(&ledger, "was refused");
+        let ledger = Ledger::default();
+        get(&ledger, 9, Some(("x", 8)));
+        finds(&ledger, "nobody ever wrote");
+    }
+}

@@ -43,10 +43,9 @@ fn rates() -> Rates {
     }
 }
 
-/// Seeds that have shown a defect once: kept, and run by themselves.
-///
-/// 0..5 of the quiet story: a log whose directories were not synced was lost with the power, votes included.
-const QUIET_SEEDS: std::ops::Range<u64> = 0..2;
+/// Seeds of the quiet story. 1 to 4 showed once that a log whose directories were not synced is lost with the power,
+/// votes included.
+const QUIET_SEEDS: std::ops::Range<u64> = 1..3;
 
 /// Clients at work on a new store while things go wrong; then the store is healed, and all is compared.
 async fn story(world: World, rates: Rates) {
