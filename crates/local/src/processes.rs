@@ -236,8 +236,11 @@ fn spawn(
 
 /// Reports when a process ends.
 fn watch(name: String, mut child: Child, end: mpsc::Sender<UpError>) {
+    // Waiting for a child closes its standard input, which would end the node at once: keep it apart.
+    let open = child.stdin.take();
     drop(task::spawn(async move {
         let status = child.wait().await;
+        drop(open);
         let why = match status {
             Ok(status) => format!("the process of {name} has ended ({status})"),
             Err(error) => format!("the process of {name} cannot be watched: {error}"),
