@@ -22,7 +22,7 @@ use super::progress::Progress;
 use crate::args::DoctorArgs;
 use crate::failure::Failure;
 use crate::farewell::Farewell;
-use crate::figures::{bytes, count, duration};
+use crate::figures::{bytes, count, duration, plural};
 use crate::output;
 
 const IDENTITY: &str = "identity";
@@ -74,11 +74,9 @@ pub async fn doctor(args: DoctorArgs, farewell: &Farewell) -> Result<(), Failure
     }
     match findings.damage.len() {
         0 => Ok(()),
-        1 => {
-            Err(Failure::Damage("1 file is damaged; a running store repairs it from another copy".to_owned()))
-        }
         n => Err(Failure::Damage(format!(
-            "{n} files are damaged; a running store repairs them from other copies"
+            "{} damaged; start the store: what has other copies is repaired from them",
+            plural(n as u64, "file is", "files are")
         ))),
     }
 }
@@ -210,9 +208,8 @@ impl Volume {
             for handle in now {
                 let start = (handle.offset - first.offset) as usize;
                 let block = stored.get(start..start + handle.length as usize).unwrap_or_default();
-                Block::verify(block, footer.origin, handle.block).map_err(|corruption| {
-                    format!("block {} at byte {}: {corruption}", handle.block, handle.offset)
-                })?;
+                Block::verify(block, footer.origin, handle.block)
+                    .map_err(|corruption| format!("at byte {}: {corruption}", handle.offset))?;
             }
             crc.update(&stored);
             offset = end;

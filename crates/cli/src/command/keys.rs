@@ -19,9 +19,12 @@ pub async fn put(store: &StoreArgs, args: PutArgs) -> Result<(), Failure> {
         (None, Some(path)) => {
             let (input, _) = output::input(path)?;
             let mut bytes = Vec::new();
-            // One byte more than a value may have: then the store says what is wrong with it.
             let read = input.take(VALUE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
             read.map_err(|error| Failure::io(&format!("read {}", path.display()), &error))?;
+            if bytes.len() > VALUE_BYTES_MAX {
+                let why = "is longer than 1 MiB (VALUE_TOO_LARGE); cut it into several keys";
+                return Err(Failure::Usage(format!("the value in {} {why}", path.display())));
+            }
             Bytes::from(bytes)
         }
         (None, None) => Bytes::new(),
