@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use lamina_engine::wal::Record;
+use lamina_env::time::timeout;
 use lamina_env::{task, watch};
 use lamina_types::{GroupId, LogIndex, ReplicaId};
 use openraft::Raft;
@@ -87,7 +88,7 @@ impl<M: StateMachine> Replica<M> {
         let Parts { raft, shared, peers, options, shut } = parts;
         let leadership = watch::channel(Leadership::default()).0;
         let (rounds, round_task) = round::rounds(raft.clone(), options.round_timeout);
-        let follow = follow_leadership(raft.server_metrics(), leadership.clone());
+        let follow = follow_leadership(raft.clone(), leadership.clone());
         let replica = Replica(Arc::new(Inner {
             owner: shared.log.owner(),
             raft,
@@ -119,6 +120,9 @@ impl<M: StateMachine> Replica<M> {
     /// Begins the group with these members, this replica among them. Each of them may do so; nobody else ever does
     /// (protocols §8.3). A marker is synced first. Doing it again changes nothing.
     ///
+    /// Whoever begins campaigns at once, and votes of several at the same time split. So the first of them begins at
+    /// once, and each other one only if it has heard of no leader for some time, the later ones later.
+    ///
     /// # Errors
     /// The replica has a log or a vote already and was not begun here, is shut, or is not among the members.
     pub async fn initialise(&self, members: &[ReplicaId]) -> Result<(), crate::error::MemberError> {
@@ -132,6 +136,9 @@ impl<M: StateMachine> Replica<M> {
         }
         if !members.contains(&self.id()) {
             return Err(Refused("a group is begun by its first members only".to_owned()));
+        }
+        if self.hears_a_leader(members).await {
+            return Ok(());
         }
         let log = &inner.shared.log;
         let (marked, pristine) = {
@@ -157,6 +164,15 @@ impl<M: StateMachine> Replica<M> {
                 Err(_) => Err(Stopped),
             },
         }
+    }
+
+    /// Waits for its turn to begin the group; whether somebody leads meanwhile.
+    async fn hears_a_leader(&self, members: &[ReplicaId]) -> bool {
+        let earlier = members.iter().filter(|member| **member < self.id()).count();
+        let mut leadership = self.leadership();
+        let led = leadership.wait_for(|seen| seen.leader.is_some());
+        let turn = self.0.options.election_max * u32::try_from(earlier).unwrap_or(u32::MAX);
+        earlier > 0 && timeout(turn, led).await.is_ok()
     }
 
     /// Opens a shut replica: its node is registered, from here on it votes, campaigns and acknowledges.
@@ -270,23 +286,35 @@ impl<M: StateMachine> Replica<M> {
     }
 }
 
-async fn follow_leadership(
-    mut metrics: <crate::raft::runtime::EnvWatch as openraft::async_runtime::watch::Watch>::Receiver<
-        openraft::metrics::RaftServerMetrics<Types>,
-    >,
+/// Tells of leaders as the library's metrics name them; of this replica's own leadership only once an entry of its
+/// term is committed: until then the library refuses proposals, because its lease has not begun.
+async fn follow_leadership<M: StateMachine>(
+    raft: Raft<Types, Applier<M>>,
     leadership: watch::Sender<Leadership>,
 ) {
+    let (mut server, mut data) = (raft.server_metrics(), raft.data_metrics());
     loop {
-        let seen = {
-            let metrics = metrics.borrow_and_update();
-            Leadership {
-                term: metrics.vote.leader_id.term,
-                leader: metrics.current_leader.map(ReplicaId),
-                mine: metrics.state.is_leader(),
-            }
+        let (seen, waits) = {
+            let (server, data) = (server.borrow_and_update(), data.borrow_and_update());
+            let term = server.vote.leader_id.term;
+            let committed = data.cluster_committed.as_ref().or(data.local_committed.as_ref());
+            let begun = committed.is_some_and(|committed| **committed.committed_leader_id() == term);
+            let is_leader = server.state.is_leader();
+            let leader = server.current_leader.map(ReplicaId);
+            (Leadership { term, leader, mine: is_leader && begun }, is_leader && !begun)
         };
         leadership.send_if_modified(|present| std::mem::replace(present, seen) != seen);
-        if metrics.changed().await.is_err() {
+        let changed = async {
+            if !waits {
+                return server.changed().await.is_ok();
+            }
+            tokio::select! {
+                biased;
+                changed = server.changed() => changed.is_ok(),
+                changed = data.changed() => changed.is_ok(),
+            }
+        };
+        if !changed.await {
             return;
         }
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use futures::future::join_all;
 use lamina_client::Client;
 use lamina_env::time::{self, Duration};
 use lamina_env::{random, task};
@@ -164,15 +165,16 @@ impl Processes {
                 record
             }
         };
-        for (member, cluster) in &members {
-            let is_listed = record.members.iter().any(|listed| listed.node == member.node);
-            if cluster.is_none() && is_listed {
-                let order = network
-                    .admin(&member.address)
-                    .call(RequestContext::new(random::u128(), 10_000), record.clone())
-                    .await;
-                order.map_err(|error| UpError::Refused(error.to_string()))?;
-            }
+        let is_listed = |member: &FirstMember| record.members.iter().any(|listed| listed.node == member.node);
+        let listed = members.iter().filter(|(member, cluster)| cluster.is_none() && is_listed(member));
+        let orders = listed.map(|(member, _)| {
+            let peer = network.admin(&member.address);
+            let context = RequestContext::new(random::u128(), 10_000);
+            let order = record.clone();
+            async move { peer.call(context, order).await }
+        });
+        for order in join_all(orders).await {
+            order.map_err(|error| UpError::Refused(error.to_string()))?;
         }
         Ok(record.cluster)
     }

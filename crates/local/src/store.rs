@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::future::join_all;
 use lamina_client::Client;
 use lamina_data::DataNodeOptions;
 use lamina_env::clock::{Clock, OsClock};
@@ -288,22 +289,24 @@ impl Supervisor {
             (Role::Index, settings.index_nodes),
             (Role::Data, settings.data_nodes),
         ];
-        for (role, count) in roles {
-            for name in names(role, count) {
-                let node = self.open(role, &name).await;
-                match node {
-                    Ok(node) => self.run(role, name, node),
-                    Err(End::Corrupt(why)) => {
-                        let supervisor = self.clone();
-                        drop(self.nodes.spawn(async move { supervisor.replace(role, name, why).await }));
-                    }
-                    Err(End::Failed(why) | End::Refused(why)) => {
-                        self.nodes.stop();
-                        return Err(UpError::Refused(format!(
-                            "{}: {why}",
-                            self.options.dir.join(&name).display()
-                        )));
-                    }
+        let all: Vec<(Role, String)> = roles
+            .into_iter()
+            .flat_map(|(role, count)| names(role, count).into_iter().map(move |name| (role, name)))
+            .collect();
+        let opened = join_all(all.iter().map(|(role, name)| self.open(*role, name))).await;
+        for ((role, name), node) in all.into_iter().zip(opened) {
+            match node {
+                Ok(node) => self.run(role, name, node),
+                Err(End::Corrupt(why)) => {
+                    let supervisor = self.clone();
+                    drop(self.nodes.spawn(async move { supervisor.replace(role, name, why).await }));
+                }
+                Err(End::Failed(why) | End::Refused(why)) => {
+                    self.nodes.stop();
+                    return Err(UpError::Refused(format!(
+                        "{}: {why}",
+                        self.options.dir.join(&name).display()
+                    )));
                 }
             }
         }
@@ -500,12 +503,16 @@ impl Supervisor {
         members: &[(FirstMember, Option<ClusterId>)],
     ) -> Result<bool, UpError> {
         let is_listed = |member: &FirstMember| record.members.iter().any(|listed| listed.node == member.node);
-        let mut ordered = false;
-        for (member, _) in members.iter().filter(|(member, cluster)| cluster.is_none() && is_listed(member)) {
+        let listed = members.iter().filter(|(member, cluster)| cluster.is_none() && is_listed(member));
+        let orders = join_all(listed.map(|(member, _)| {
             let peer = self.network.admin(&member.address);
-            let order = peer.call(RequestContext::new(random::u128(), 10_000), record.clone());
-            order.await.map_err(|error| UpError::Refused(error.to_string()))?;
-            ordered = true;
+            let context = RequestContext::new(random::u128(), 10_000);
+            async move { peer.call(context, record.clone()).await }
+        }))
+        .await;
+        let ordered = !orders.is_empty();
+        for order in orders {
+            order.map_err(|error| UpError::Refused(error.to_string()))?;
         }
         Ok(ordered)
     }

@@ -7,17 +7,20 @@ use std::sync::Arc;
 
 use lamina_env::time::{self, Duration};
 use lamina_env::watch;
-use lamina_peers::admin::{Heartbeat, NodeRegistered, RegisterNode};
+use lamina_peers::admin::{Heartbeat, NodeRegistered, RegisterNode, WhereIsMeta};
 use lamina_peers::view::ClusterView;
-use lamina_types::{Error, Incarnation, Reason, Result, Role};
+use lamina_types::{ClusterId, Error, Incarnation, Reason, Result, Role};
 use tokio::sync::Notify;
 
 use crate::{Links, Me};
 
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// Between two attempts to register.
-const RETRY: Duration = Duration::from_millis(50);
+/// Between two attempts to find the store or to register: quick while a store begins, patient afterwards.
+const RETRY_FIRST: Duration = Duration::from_millis(10);
+const RETRY: Duration = Duration::from_millis(100);
+/// So many attempts are quick.
+const QUICK_ATTEMPTS: usize = 50;
 /// What a call may take.
 const DEADLINE_MS: u64 = 2_000;
 
@@ -66,6 +69,26 @@ impl Membership {
         Hurry(self.now.clone())
     }
 
+    /// Asks the seeds until one of them belongs to a store.
+    ///
+    /// A store counts once its meta group has a leader: before that its own bootstrap may still reach this node.
+    pub async fn find_cluster(&self) -> ClusterId {
+        let mut attempt = 0;
+        loop {
+            for seed in self.seeds.iter().filter(|seed| seed.as_str() != self.links.me.address()) {
+                let peer = self.links.network.admin(seed);
+                let call = peer.call(self.links.me.context(1_000), WhereIsMeta {});
+                if let Ok(Ok(meta)) = time::timeout(Duration::from_secs(1), call).await
+                    && meta.leader.is_some()
+                {
+                    return meta.cluster;
+                }
+            }
+            pause(attempt).await;
+            attempt += 1;
+        }
+    }
+
     /// Registers this start. Waits as long as nobody answers.
     ///
     /// # Errors
@@ -82,8 +105,8 @@ impl Membership {
                 Err(error) if is_final(&error) => return Err(error),
                 Err(error) => {
                     tracing::debug!(%error, "not registered yet");
+                    pause(attempt).await;
                     attempt += 1;
-                    time::sleep(RETRY).await;
                 }
             }
         }
@@ -181,6 +204,11 @@ impl Membership {
             .map(|door| (*door).clone())
             .ok_or_else(|| Error::new(Reason::NotReady, "no address of a frontend is known"))
     }
+}
+
+/// Waits before the next attempt.
+async fn pause(attempt: usize) {
+    time::sleep(if attempt < QUICK_ATTEMPTS { RETRY_FIRST } else { RETRY }).await;
 }
 
 /// Whether the store refuses this node for good.

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use lamina_env::time::{self, Duration};
 use lamina_env::{Env, watch};
 use lamina_node::membership::Report;
 use lamina_node::{IdentityDoor, Links, Me, Membership, Volume, identity};
-use lamina_peers::admin::{Heartbeat, WhereIsMeta};
+use lamina_peers::admin::Heartbeat;
 use lamina_peers::{AdminPeer, DataPeer, Network, Peer};
-use lamina_types::{ClusterId, Error, Role, Sender};
+use lamina_types::{Error, Role, Sender};
 
 use crate::options::DataOptions;
 use crate::service::{DataService, StartError};
@@ -49,7 +48,6 @@ pub struct DataNode {
     membership: Membership,
     identity: Arc<IdentityDoor>,
     service: Arc<DataService>,
-    seeds: Vec<String>,
 }
 
 impl DataNode {
@@ -74,15 +72,10 @@ impl DataNode {
             .map_err(Ended::Tables)?;
         let (view, views) = watch::channel(None);
         let links = Links { me: me.clone(), network, views };
-        let membership = Membership::new(
-            links.clone(),
-            options.seeds.clone(),
-            options.zone,
-            options.version.clone(),
-            view,
-        );
+        let membership =
+            Membership::new(links.clone(), options.seeds, options.zone, options.version.clone(), view);
         let identity = Arc::new(IdentityDoor::new(me, options.version));
-        Ok(DataNode { volume, links, membership, identity, service, seeds: options.seeds })
+        Ok(DataNode { volume, links, membership, identity, service })
     }
 
     /// Takes requests of the data port.
@@ -114,7 +107,7 @@ impl DataNode {
     pub async fn run(mut self) -> Ended {
         let cluster = match self.volume.identity().cluster {
             Some(cluster) => cluster,
-            None => self.find_cluster().await,
+            None => self.membership.find_cluster().await,
         };
         self.links.me.settle_cluster(cluster);
         let incarnation = match self.membership.register().await {
@@ -128,19 +121,6 @@ impl DataNode {
         self.service.set_sender(Sender { cluster, node: self.volume.identity().node, incarnation });
         self.identity.set_ready();
         Ended::Refused(self.membership.beat(&Nothing).await)
-    }
-
-    async fn find_cluster(&self) -> ClusterId {
-        loop {
-            for seed in &self.seeds {
-                let peer = self.links.network.admin(seed);
-                let call = peer.call(self.links.me.context(1_000), WhereIsMeta {});
-                if let Ok(Ok(meta)) = time::timeout(Duration::from_secs(1), call).await {
-                    return meta.cluster;
-                }
-            }
-            time::sleep(Duration::from_millis(50)).await;
-        }
     }
 }
 

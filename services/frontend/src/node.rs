@@ -7,7 +7,7 @@ use lamina_env::time::{self, Duration};
 use lamina_env::{Env, task, watch};
 use lamina_node::membership::Report;
 use lamina_node::{IdentityDoor, Links, Me, Membership, StartError, Volume, identity};
-use lamina_peers::admin::{Bootstrap, Bootstrapped, FrontendStats, Heartbeat, LedGroup, WhereIsMeta};
+use lamina_peers::admin::{Bootstrap, Bootstrapped, FrontendStats, Heartbeat, LedGroup};
 use lamina_peers::{AdminPeer, GroupPeer, KvPeer, Network, Peer, RaftPeer};
 use lamina_types::{ClusterId, Error, GroupId, Reason, ReplicaId, Result, Role};
 use prometheus_client::registry::Registry;
@@ -28,13 +28,11 @@ use crate::lead::work::Room;
 use crate::lead::works::Works;
 use crate::meta::founding::Founding;
 use crate::metrics::WorkMetrics;
-use crate::replicas::Replicas;
+use crate::replicas::{Replicas, begin};
 use crate::reports::Reports;
 
 /// The directory of the log on the volume.
 const LOG: &str = "log";
-/// Between two attempts to find a store.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// How a frontend is started.
 #[derive(Clone, Debug)]
@@ -319,7 +317,7 @@ impl FrontendNode {
                     self.orders.1 = Some(orders);
                     return Ok(Entry::Begins(record));
                 }
-                cluster = find_cluster(&self.links, &self.seeds) => {
+                cluster = self.membership.find_cluster() => {
                     self.orders.1 = Some(orders);
                     return Ok(Entry::Joins(cluster));
                 }
@@ -353,14 +351,9 @@ impl FrontendNode {
         first: Option<Vec<ReplicaId>>,
     ) -> Result<(), Ended> {
         let host = replicas.open_meta(replica).await.map_err(ended)?;
-        if let Some(first) = first
-            && let Err(error) = host.replica.initialise(&first).await
-        {
-            tracing::debug!(%error, "the meta group had begun already");
-        }
-        if host.replica.members().voters.first() == Some(&replica) {
-            host.replica.campaign().await;
-        }
+        let voters = first.clone().unwrap_or_else(|| host.replica.members().voters.into_iter().collect());
+        let lowest = voters.first() == Some(&replica);
+        drop(task::spawn(begin(host.replica.clone(), first, lowest)));
         Ok(())
     }
 }
@@ -369,23 +362,6 @@ impl FrontendNode {
 enum Entry {
     Begins(Bootstrap),
     Joins(ClusterId),
-}
-
-/// Asks the seeds until one of them belongs to a store.
-async fn find_cluster(links: &Links, seeds: &[String]) -> ClusterId {
-    loop {
-        for seed in seeds.iter().filter(|seed| seed.as_str() != links.me.address()) {
-            let peer = links.network.admin(seed);
-            let call = peer.call(links.me.context(1_000), WhereIsMeta {});
-            // A store counts once its meta group has a leader: before that its own bootstrap may still reach us.
-            if let Ok(Ok(meta)) = time::timeout(Duration::from_secs(1), call).await
-                && meta.leader.is_some()
-            {
-                return meta.cluster;
-            }
-        }
-        time::sleep(RETRY).await;
-    }
 }
 
 /// Answers bootstrap orders of a node that belongs to a store.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lamina_consensus::{LogStore, OpenError, RaftWire};
+use lamina_consensus::{LogStore, OpenError, RaftWire, Replica, StateMachine};
 use lamina_env::task;
 use lamina_env::time::{self, Duration};
 use lamina_group::data::{GroupConfig, InitialGroup};
@@ -116,21 +116,15 @@ impl Replicas {
         }
         let (machine, published) = DataMachine::new(group.group, initial(view, group));
         let opened = self.store.open_replica(group.group, replica, machine, self.wire.clone(), false).await?;
-        let is_first = group.initial.contains(&replica);
-        if is_first && let Err(error) = opened.initialise(&group.initial).await {
-            // It has a log already, from before a restart.
-            tracing::debug!(group = %group.group, %replica, %error, "not begun");
-        }
         let (host, writer) = DataHost::new(group.group, opened, published);
         drop(task::spawn(writer.run()));
         self.residents.add(host.clone());
         self.router.add(host.clone());
         reign::spawn(self.court.clone(), host.clone());
         drop(task::spawn(leave_when_stopped(host.clone(), self.router.clone())));
-        if group.replicas.iter().map(|placement| placement.replica).min() == Some(replica) {
-            // After a restart of the whole store nobody should wait for an election timeout.
-            host.replica.campaign().await;
-        }
+        let first = group.initial.contains(&replica).then(|| group.initial.clone());
+        let lowest = group.replicas.iter().map(|placement| placement.replica).min() == Some(replica);
+        drop(task::spawn(begin(host.replica.clone(), first, lowest)));
         Ok(())
     }
 
@@ -148,6 +142,20 @@ impl Replicas {
             Ok(()) => tracing::info!(%group, %replica, "a replica that was replaced is deleted"),
             Err(error) => tracing::warn!(%group, %replica, %error, "a replica could not be deleted"),
         }
+    }
+}
+
+/// What a replica that was opened does by itself: begins the group if it is one of its `first` members, and campaigns
+/// if it is the `lowest`, so that after a restart of the whole store nobody waits for an election timeout.
+pub async fn begin<M: StateMachine>(replica: Replica<M>, first: Option<Vec<ReplicaId>>, lowest: bool) {
+    if let Some(first) = first
+        && let Err(error) = replica.initialise(&first).await
+    {
+        // It has a log already, from before a restart.
+        tracing::debug!(group = %replica.group(), replica = %replica.id(), %error, "not begun");
+    }
+    if lowest {
+        replica.campaign().await;
     }
 }
 

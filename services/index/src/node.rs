@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use lamina_env::{task, time, watch};
+use lamina_env::{task, watch};
 use lamina_node::identity::derived_node_id;
 use lamina_node::membership::Report;
 use lamina_node::{IdentityDoor, Links, Me, Membership};
-use lamina_peers::admin::{Heartbeat, WhereIsMeta};
+use lamina_peers::admin::Heartbeat;
 use lamina_peers::{AdminPeer, IndexPeer, Network, Peer};
-use lamina_types::{ClusterId, Error, Role};
+use lamina_types::{Error, Role};
 
 use crate::door::{Door, served_here};
 use crate::load::Loader;
@@ -38,7 +38,6 @@ pub struct IndexNode {
     residents: Arc<Residents>,
     membership: Membership,
     identity: Arc<IdentityDoor>,
-    seeds: Vec<String>,
 }
 
 impl IndexNode {
@@ -48,10 +47,9 @@ impl IndexNode {
         let me = Arc::new(Me::new(Role::Index, options.name, options.address));
         let links = Links { me: me.clone(), network, views };
         let identity = Arc::new(IdentityDoor::new(me, options.version.clone()));
-        let membership =
-            Membership::new(links.clone(), options.seeds.clone(), options.zone, options.version, view);
+        let membership = Membership::new(links.clone(), options.seeds, options.zone, options.version, view);
         let residents = Arc::new(Residents::new(options.memory_bytes_max));
-        IndexNode { links, residents, membership, identity, seeds: options.seeds }
+        IndexNode { links, residents, membership, identity }
     }
 
     /// Takes requests of the index port.
@@ -81,7 +79,7 @@ impl IndexNode {
 
     /// Finds the store, registers, loads, serves; returns when the store refuses the node for good.
     pub async fn run(self) -> Error {
-        let cluster = self.find_cluster().await;
+        let cluster = self.membership.find_cluster().await;
         self.links.me.settle_cluster(cluster);
         self.links.me.settle_node(derived_node_id(cluster, self.links.me.name()));
         if let Err(error) = self.membership.register().await {
@@ -91,18 +89,6 @@ impl IndexNode {
         let _loader = task::spawn(loader.run());
         let report = Loaded { residents: self.residents, links: self.links, identity: self.identity };
         self.membership.beat(&report).await
-    }
-
-    async fn find_cluster(&self) -> ClusterId {
-        loop {
-            for seed in &self.seeds {
-                let call = self.links.network.admin(seed);
-                if let Ok(meta) = call.call(self.links.me.context(1_000), WhereIsMeta {}).await {
-                    return meta.cluster;
-                }
-            }
-            time::sleep(time::Duration::from_millis(50)).await;
-        }
     }
 }
 

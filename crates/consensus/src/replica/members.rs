@@ -20,6 +20,9 @@ const CHANGE_TIME: Duration = Duration::from_secs(30);
 /// Pause before a change is tried again because another one was under way.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Pause after the first attempt to campaign.
+const CAMPAIGN_FIRST: Duration = Duration::from_millis(5);
+
 /// The members of a group as its log says, the newest entry even if it is not committed yet.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Members {
@@ -161,10 +164,24 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
-    /// Campaigns at once, without waiting for the election timeout (protocols §8.2, last item).
+    /// Campaigns at once, without waiting for the election timeout (protocols §8.2, last item), and again after
+    /// pauses that grow, until somebody leads: the peers may open their replicas a moment later than this one. After
+    /// that, election timeouts have it. Each attempt asks before it votes, so it disturbs no leader.
     pub async fn campaign(&self) {
-        if let Err(error) = self.0.raft.trigger().elect(true).await {
-            tracing::warn!(%error, replica = %self.id(), "a replica that has stopped cannot campaign");
+        let mut leadership = self.leadership();
+        // After a restart the leader of before is still named.
+        let before = leadership.borrow().term;
+        let mut wait = CAMPAIGN_FIRST;
+        while wait < self.0.options.election_min {
+            if let Err(error) = self.0.raft.trigger().elect(true).await {
+                tracing::warn!(%error, replica = %self.id(), "a replica that has stopped cannot campaign");
+                return;
+            }
+            let led = leadership.wait_for(|seen| seen.mine || (seen.term > before && seen.leader.is_some()));
+            if timeout(wait, led).await.is_ok() {
+                return;
+            }
+            wait *= 2;
         }
     }
 }

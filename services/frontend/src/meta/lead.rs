@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use lamina_env::time::{self, Duration};
 use lamina_group::meta::guard::{Answers, can_forget, caught_up_frontends, meta_answer};
-use lamina_group::meta::{MetaEntry, Observed, Observer, Outcome, decide};
+use lamina_group::meta::{Change, MetaEntry, Observed, Observer, Outcome, decide};
 use lamina_node::Links;
 use lamina_peers::group::GroupStat;
 use lamina_peers::view::NodeState;
@@ -75,14 +75,8 @@ async fn rule(host: &MetaHost, links: &Links, founding: &Founding, reign: &MetaR
         let observed = observe(host, links, founding, reign).await;
         let changes = decide(&host.state(), &observed);
         let idle = changes.is_empty();
-        for change in changes {
-            let name = change.name();
-            match host.propose(reign.term, &change.in_reign(reign.reign)).await {
-                Ok(Outcome::Refused(refusal)) => tracing::debug!(change = name, %refusal, "refused"),
-                Ok(_) => tracing::debug!(change = name, "applied"),
-                Err(error) => tracing::debug!(change = name, %error, "not applied"),
-            }
-        }
+        // All at once, in their order: one sync and one round of the log for the lot.
+        join_all(changes.into_iter().map(|change| carry_out(host, reign, change))).await;
         change_members(host).await;
         if idle {
             let _ = time::timeout(LOOK, host.news.notified()).await;
@@ -90,6 +84,15 @@ async fn rule(host: &MetaHost, links: &Links, founding: &Founding, reign: &MetaR
             // What was applied may make other steps possible at once; the list is never long.
             time::sleep(Duration::from_millis(1)).await;
         }
+    }
+}
+
+async fn carry_out(host: &MetaHost, reign: &MetaReign, change: Change) {
+    let name = change.name();
+    match host.propose(reign.term, &change.in_reign(reign.reign)).await {
+        Ok(Outcome::Refused(refusal)) => tracing::debug!(change = name, %refusal, "refused"),
+        Ok(_) => tracing::debug!(change = name, "applied"),
+        Err(error) => tracing::debug!(change = name, %error, "not applied"),
     }
 }
 
