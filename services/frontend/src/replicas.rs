@@ -12,6 +12,7 @@ use lamina_types::{GroupId, ReplicaId, ShardId};
 
 use crate::door::raft::Residents;
 use crate::flow::route::Router;
+use crate::flow::writer::Writer;
 use crate::heart::machine::DataMachine;
 use crate::host::DataHost;
 use crate::lead::reign::{self, Court};
@@ -121,8 +122,8 @@ impl Replicas {
             // It has a log already, from before a restart.
             tracing::debug!(group = %group.group, %replica, %error, "not begun");
         }
-        let (host, writer) = DataHost::new(group.group, opened, published);
-        drop(task::spawn(writer.run()));
+        let (host, queue) = DataHost::new(group.group, opened, published);
+        drop(task::spawn(Writer::new(host.clone(), queue).run()));
         self.residents.add(host.clone());
         self.router.add(host.clone());
         reign::spawn(self.court.clone(), host.clone());
