@@ -1,5 +1,8 @@
 //! What can be typed.
 
+mod bench;
+mod serve;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -7,12 +10,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lamina_client::{Client, Options};
 use lamina_env::time::Duration;
 use lamina_types::Error;
-use lamina_workload::{Distribution, Mix, Target};
 
 use crate::failure::Failure;
-use crate::figures::{parse_bytes, parse_duration};
+use crate::figures::parse_duration;
 use crate::form::Form;
 use crate::rows::Format;
+
+pub use bench::BenchArgs;
+pub use serve::{NodeArgs, UpArgs};
 
 /// A durable, ordered key-value store in three layers.
 #[derive(Parser, Debug)]
@@ -135,76 +140,6 @@ impl Command {
             _ => 1,
         }
     }
-}
-
-/// `up`
-#[derive(Args, Debug)]
-pub struct UpArgs {
-    /// The directory of the store; made if it is not there
-    #[arg(long, default_value = "./lamina-data")]
-    pub dir: PathBuf,
-    /// Where clients connect; the status page is 80 ports above
-    #[arg(long, default_value = "127.0.0.1:4700")]
-    pub listen: std::net::SocketAddr,
-    /// Run each node as a process of its own
-    #[arg(long)]
-    pub processes: bool,
-    /// Frontends of a new store
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9))]
-    pub frontends: u32,
-    /// Index nodes of a new store
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9))]
-    pub index_nodes: u32,
-    /// Data nodes of a new store
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9))]
-    pub data_nodes: u32,
-    /// Memtables of a new store, for each group
-    #[arg(long, default_value = "192MiB", value_parser = parse_bytes)]
-    pub memtables: u64,
-    /// Block cache of each frontend
-    #[arg(long, default_value = "128MiB", value_parser = parse_bytes)]
-    pub cache: u64,
-    /// Index parts on each index node, at most
-    #[arg(long, default_value = "1GiB", value_parser = parse_bytes)]
-    pub index_memory: u64,
-    /// Threads; 0: one for each core
-    #[arg(long, default_value_t = 0, hide = true)]
-    pub threads: usize,
-}
-
-/// `frontend`, `index`, `data`
-#[derive(Args, Debug)]
-pub struct NodeArgs {
-    /// The node's name, unique in the store (frontend-0)
-    #[arg(long)]
-    pub name: String,
-    /// The node's volume (an index node keeps nothing there)
-    #[arg(long)]
-    pub dir: PathBuf,
-    /// Where it listens for calls
-    #[arg(long)]
-    pub listen: String,
-    /// Where /live, /ready and /metrics are served
-    #[arg(long)]
-    pub admin_listen: Option<String>,
-    /// Where others reach it; else the address of --listen
-    #[arg(long)]
-    pub advertise: Option<String>,
-    /// Addresses of frontends (host:port), separated by commas
-    #[arg(long, value_delimiter = ',', required = true)]
-    pub seeds: Vec<String>,
-    /// The failure domain of the node
-    #[arg(long, default_value = "")]
-    pub zone: String,
-    /// Frontends: block cache (128MiB); index nodes: index parts (1GiB)
-    #[arg(long, value_parser = parse_bytes)]
-    pub memory: Option<u64>,
-    /// Threads; 0: one for each core
-    #[arg(long, default_value_t = 0, hide = true)]
-    pub threads: usize,
-    /// End when standard input is closed, as under `up --processes`
-    #[arg(long, hide = true)]
-    pub end_with_parent: bool,
 }
 
 /// How results of one key look.
@@ -393,62 +328,6 @@ pub struct UpkeepArgs {
     /// Give up after this time; the store goes on all the same
     #[arg(long, default_value = "1h", value_parser = parse_duration)]
     pub wait: Duration,
-}
-
-/// `bench`
-#[derive(Args, Debug)]
-pub struct BenchArgs {
-    /// fill, overwrite, read-random, read-missing, scan, ycsb-a … ycsb-f, mixed
-    #[arg(default_value = "mixed")]
-    pub mix: Mix,
-    /// lamina://host:port,…  etcd://host:port,…  redis://host:port; else --endpoint
-    #[arg(long)]
-    pub target: Option<Target>,
-    /// Put all keys first
-    #[arg(long)]
-    pub fill: bool,
-    /// Keys that are there
-    #[arg(long, default_value_t = 100_000)]
-    pub keys: u64,
-    /// Bytes of a key
-    #[arg(long, default_value_t = 16)]
-    pub key_bytes: usize,
-    /// Bytes of a value
-    #[arg(long, default_value_t = 128)]
-    pub value_bytes: usize,
-    /// uniform, zipfian, latest; else uniform, and zipfian for YCSB
-    #[arg(long)]
-    pub distribution: Option<Distribution>,
-    /// Rows of a scan
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub scan_rows: u32,
-    /// Connections to the store
-    #[arg(long, short, default_value_t = 1)]
-    pub connections: u32,
-    /// Operations on the way on each connection
-    #[arg(long, short, default_value_t = 64)]
-    pub in_flight: u32,
-    /// Operations per second, whatever the store does (open loop); else as many as it takes
-    #[arg(long)]
-    pub rate: Option<f64>,
-    /// End after this time; else 10s, if there is no number of operations
-    #[arg(long, short, value_parser = parse_duration)]
-    pub duration: Option<Duration>,
-    /// End after so many operations
-    #[arg(long, short = 'n')]
-    pub operations: Option<u64>,
-    /// What is measured in this time counts for nothing
-    #[arg(long, default_value = "0s", value_parser = parse_duration)]
-    pub warm_up: Duration,
-    /// The same seed asks for the same keys
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Threads of the load generator
-    #[arg(long, default_value_t = 1)]
-    pub threads: usize,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `doctor`

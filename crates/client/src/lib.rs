@@ -16,6 +16,7 @@
 //! | [`client`] | [`Client`]: every operation |
 //! | [`batch`] | [`Batch`]: atomic writes with conditions |
 //! | [`scan`] | [`ScanOptions`], pages |
+//! | `caller` | deadlines, repetitions, the last word of a call |
 //! | `route` | who is asked, and who is asked next |
 //! | `requests` | request ids, by which a retry takes effect at most once |
 //!
@@ -23,13 +24,15 @@
 //! deadline. A write has three outcomes: done, not done, unknown ([`lamina_types::Error::outcome_unknown`]).
 
 pub mod batch;
+mod caller;
 pub mod client;
 mod requests;
 mod route;
 pub mod scan;
 
 pub use batch::Batch;
-pub use client::{Client, Options, Snapshot};
+pub use caller::Options;
+pub use client::{Client, Snapshot};
 pub use lamina_peers::kv::{Expected, Found, Row};
 pub use lamina_types::{Error, KeyRange, Kind, Reason, Result, Version};
 pub use scan::{ScanOptions, Scanner};

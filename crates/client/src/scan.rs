@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lamina_peers::kv::{Page, ReadAt, Row, Scan};
 use lamina_types::{KeyRange, Result, Version};
 
-use crate::Client;
+use crate::caller::Caller;
 
 /// What a scan reads.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl ScanOptions {
 
 /// A scan under way: rows one by one.
 pub struct Scanner {
-    client: Client,
+    caller: Caller,
     options: ScanOptions,
     rows: VecDeque<Row>,
     resume: Option<Bytes>,
@@ -62,9 +62,9 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    pub(crate) fn new(client: Client, options: ScanOptions) -> Scanner {
+    pub(crate) fn new(caller: Caller, options: ScanOptions) -> Scanner {
         Scanner {
-            client,
+            caller,
             options,
             rows: VecDeque::new(),
             resume: None,
@@ -85,7 +85,7 @@ impl Scanner {
     /// The next row; `None`: there are no more.
     ///
     /// # Errors
-    /// As [`Client::get`]; `SNAPSHOT_EXPIRED` if the scan rested too long.
+    /// As [`crate::Client::get`]; `SNAPSHOT_EXPIRED` if the scan rested too long.
     pub async fn next(&mut self) -> Result<Option<Row>> {
         if self.options.limit.is_some_and(|limit| self.given >= limit) {
             return Ok(None);
@@ -126,7 +126,7 @@ impl Scanner {
             // Kept until the page is here: after a failure the next call asks for the same page again.
             resume: self.resume.clone(),
         };
-        let page: Page = self.client.read(scan).await?;
+        let page: Page = self.caller.read(scan).await?;
         self.begun = true;
         self.read_at = page.read_at;
         self.resume = page.resume;

@@ -8,10 +8,12 @@
 //! | [`ledger`] | folded records: the state of each replica, and which segments its entries need |
 //! | [`table`] | one replica's entries: in memory, or where they are on disk |
 //! | [`queue`] | records on their way to the writer |
-//! | [`segment`] | names and files of segments; the one that is allocated ahead |
+//! | [`segment`] | names and files of segments |
+//! | `ahead` | the segment that is allocated ahead |
 //! | [`writer`] | the one task that writes |
 //! | [`recover`] | from the files of a volume to all this |
 
+mod ahead;
 pub mod ledger;
 pub mod queue;
 pub mod recover;

@@ -1,4 +1,4 @@
-//! Log groups as their users see them, in the simulated world and (for one measurement) on a real disk.
+//! Log groups as their users see them, in the simulated world.
 
 #[path = "all/fleet.rs"]
 mod fleet;
@@ -11,5 +11,3 @@ mod chaos;
 mod disk;
 #[path = "all/group.rs"]
 mod group;
-#[path = "all/measure.rs"]
-mod measure;

@@ -6,12 +6,13 @@
 //! | module | holds |
 //! |---|---|
 //! | [`entry`] | the log entries and their bytes (`docs/formats/entries.md`) |
-//! | [`outcome`] | what an entry brought: results, refusals, and why a replica stops |
+//! | [`outcome`] | what an entry brought: results and refusals |
+//! | [`stop`] | why a replica stops |
 //! | [`config`] | the limits that apply uses, which are part of the state |
 //! | [`state`] | the group's state and the way of an entry through it |
 //! | [`write`] | acceptance of client writes (§5) |
 //! | [`window`] | the memory of request ids (§5.3) |
-//! | [`pins`] | snapshots and the read floor (§6.2) |
+//! | [`pins`] | snapshots come and go, the read floor rises (§6.2) |
 //! | [`tables`] | flush, compaction and copies (§7) |
 //! | [`tablets`] | split and index shards (§9) |
 //! | [`view`] | what readers and the leader's flows see |
@@ -23,6 +24,7 @@ pub mod entry;
 pub mod outcome;
 pub mod pins;
 pub mod state;
+pub mod stop;
 pub mod tables;
 pub mod tablets;
 #[cfg(test)]
@@ -34,7 +36,7 @@ pub mod write;
 pub use checkpoint::FrozenGroup;
 pub use config::GroupConfig;
 pub use entry::Entry;
-pub use outcome::{Inadmissible, Outcome, Refusal, StopReason, WriteOutcome};
-pub use pins::Pin;
-pub use state::{Ban, DataGroup, InitialGroup};
-pub use view::{GroupView, MemoryView, TabletState, TabletView, VersionRefused};
+pub use outcome::{Inadmissible, Outcome, Refusal, WriteOutcome};
+pub use state::{DataGroup, InitialGroup};
+pub use stop::StopReason;
+pub use view::{Ban, GroupView, MemoryView, Pin, TabletState, TabletView, VersionRefused};

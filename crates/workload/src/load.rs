@@ -29,6 +29,8 @@ pub use mix::Mix;
 pub use outcome::Outcome;
 pub use runner::run;
 
+use crate::target::Unreachable;
+
 /// What is run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
@@ -104,13 +106,8 @@ pub enum LoadError {
     #[error("{0}")]
     Plan(String),
     /// The store cannot be reached.
-    #[error("cannot reach {target}: {why}")]
-    Unreachable {
-        /// Whom.
-        target: String,
-        /// Why.
-        why: String,
-    },
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
     /// The kind of store has no such operation.
     #[error("{0}")]
     Unsupported(String),

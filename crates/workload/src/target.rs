@@ -17,8 +17,6 @@ use bytes::Bytes;
 use lamina_client::{Client, KeyRange, Options, ScanOptions};
 use lamina_env::time::Duration;
 
-use crate::load::{LoadError, Plan};
-
 /// How long a store may take to answer for the first time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -82,6 +80,16 @@ pub struct Failed {
     pub message: String,
 }
 
+/// A target does not answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("cannot reach {target}: {why}")]
+pub struct Unreachable {
+    /// Whom.
+    pub target: String,
+    /// Why.
+    pub why: String,
+}
+
 /// One connection to a target.
 pub enum Connection {
     /// A client of Lamina.
@@ -93,25 +101,17 @@ pub enum Connection {
 }
 
 impl Target {
-    /// Refuses what this kind of store cannot do.
-    ///
-    /// # Errors
-    /// [`LoadError::Unsupported`].
-    pub fn check(&self, plan: &Plan) -> Result<(), LoadError> {
-        if matches!(self, Target::Redis(_)) && plan.mix.scans() {
-            let why =
-                format!("Redis keeps no order of keys, so the mix {} cannot be measured there", plan.mix);
-            return Err(LoadError::Unsupported(why));
-        }
-        Ok(())
+    /// Whether it keeps its keys in order, so that ranges can be scanned.
+    pub fn has_order(&self) -> bool {
+        !matches!(self, Target::Redis(_))
     }
 
     /// Connects, and proves with one read that somebody answers.
     ///
     /// # Errors
-    /// [`LoadError::Unreachable`].
-    pub async fn connect(&self, n: usize) -> Result<Connection, LoadError> {
-        let unreachable = |why: String| LoadError::Unreachable { target: self.to_string(), why };
+    /// Nobody answers.
+    pub async fn connect(&self, n: usize) -> Result<Connection, Unreachable> {
+        let unreachable = |why: String| Unreachable { target: self.to_string(), why };
         let connection = match self {
             Target::Lamina(addresses) => Connection::Lamina(Client::connect(addresses.iter().cloned())),
             Target::Embedded(client) => Connection::Lamina(client.clone()),

@@ -8,9 +8,10 @@ use lamina_env::watch;
 use lamina_group::data::{Entry, GroupView, Outcome, Refusal};
 use lamina_types::{Error, GroupId, LogIndex, Reason, Reign, Result, TableId, Version};
 
-use crate::flow::writer::{Inbox, Writer};
+use crate::heart::inbox::{Inbox, Queue};
 use crate::heart::ledger::Ledger;
 use crate::heart::machine::{DataMachine, Published};
+use crate::heart::refusals::{disk_full, outcome_unknown};
 use crate::heart::scans::OpenScans;
 use crate::heart::throttle::Throttle;
 use crate::metrics::GroupMetrics;
@@ -55,12 +56,12 @@ pub enum NotDone {
 }
 
 impl DataHost {
-    /// A host around an open replica, and the writer that must be run for it.
+    /// A host around an open replica, and the writes that are handed in: a writer must take them.
     pub fn new(
         group: GroupId,
         replica: Replica<DataMachine>,
         published: Arc<Published>,
-    ) -> (Arc<DataHost>, Writer) {
+    ) -> (Arc<DataHost>, Queue) {
         let (inbox, queue) = Inbox::new();
         let host = Arc::new(DataHost {
             group,
@@ -72,8 +73,7 @@ impl DataHost {
             reigning: watch::channel(None).0,
             inbox,
         });
-        let writer = Writer::new(host.clone(), queue);
-        (host, writer)
+        (host, queue)
     }
 
     /// Where client writes are handed in.
@@ -166,22 +166,4 @@ impl From<NotDone> for Error {
             NotDone::Unknown => outcome_unknown(),
         }
     }
-}
-
-/// The log's volume is full.
-pub fn disk_full() -> Error {
-    Error::new(
-        Reason::DiskFull,
-        "the disk of the leader's log is full: nothing was written; reads go on, and writes do when there is room",
-    )
-    .retry_after_ms(1_000)
-}
-
-/// Nobody knows whether the write was done.
-pub fn outcome_unknown() -> Error {
-    Error::new(
-        Reason::OutcomeUnknown,
-        "leadership was lost before the result was seen: the write may or may not have been done; \
-         repeat it with the same request id",
-    )
 }

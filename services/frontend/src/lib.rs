@@ -6,7 +6,7 @@
 //! | flows | [`flow`] | get, batch get, scan, write, snapshot; routing |
 //! | leaders' flows | [`lead`] | flush, compaction, collection, repair, splits, members |
 //! | meta group | [`meta`] | founding, the meta leader, what it answers |
-//! | hearts | [`heart`] | state machines, the ledger of a reign, back-pressure, resume tokens |
+//! | hearts | [`heart`] | state machines, writes that wait, the ledger of a reign, back-pressure, resume tokens |
 //! | hands | [`hand`] | index service, data service |
 //! | wiring | [`node`], [`replicas`], [`host`] | one frontend from its start to its end; its replicas |
 

@@ -12,6 +12,7 @@ use lamina_types::{GroupId, ReplicaId, ShardId};
 
 use crate::door::raft::Residents;
 use crate::flow::route::Router;
+use crate::flow::writer::Writer;
 use crate::heart::machine::DataMachine;
 use crate::host::DataHost;
 use crate::lead::reign::{self, Court};
@@ -116,8 +117,8 @@ impl Replicas {
         }
         let (machine, published) = DataMachine::new(group.group, initial(view, group));
         let opened = self.store.open_replica(group.group, replica, machine, self.wire.clone(), false).await?;
-        let (host, writer) = DataHost::new(group.group, opened, published);
-        drop(task::spawn(writer.run()));
+        let (host, queue) = DataHost::new(group.group, opened, published);
+        drop(task::spawn(Writer::new(host.clone(), queue).run()));
         self.residents.add(host.clone());
         self.router.add(host.clone());
         reign::spawn(self.court.clone(), host.clone());

@@ -91,7 +91,7 @@ async fn measure(target: &Target, plan: &Plan, name: &str) -> Result<Outcome, Fa
     });
     outcome.await.map_err(|error| match error {
         LoadError::Plan(_) | LoadError::Unsupported(_) => Failure::Usage(error.to_string()),
-        LoadError::Unreachable { .. } => Failure::Ended(format!("{error}; is it running there?")),
+        LoadError::Unreachable(_) => Failure::Ended(format!("{error}; is it running there?")),
     })
 }
 

@@ -19,7 +19,7 @@ use super::ledger::Ledger;
 use super::queue::Wal;
 use super::table::{LogTable, OnDisk};
 use super::writer::{Current, Writer};
-use super::{Owner, segment};
+use super::{Owner, ahead, segment};
 use crate::directory::make_durable;
 use crate::error::OpenError;
 use crate::options::LogOptions;
@@ -91,7 +91,7 @@ pub async fn recover(disk: Arc<dyn Disk>, dir: &str, options: &LogOptions) -> Re
     let wal = Wal::new(open);
     let tables = fold.tables()?;
     let (out, prepared) = mpsc::channel(1);
-    task::spawn(segment::prepare_ahead(
+    task::spawn(ahead::prepare_ahead(
         wal.clone(),
         disk.clone(),
         dir.to_owned(),

@@ -3,26 +3,12 @@
 use std::sync::Arc;
 
 use lamina_types::{LogIndex, Version};
-use serde::{Deserialize, Serialize};
 
 use super::entry::{PinSnapshot, RaiseFloor, UnpinBy, UnpinSnapshots};
-use super::outcome::{Outcome, Refusal, StopReason};
+use super::outcome::{Outcome, Refusal};
 use super::state::DataGroup;
-
-/// A version that is kept readable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Pin {
-    /// The version.
-    pub at: Version,
-    /// It may be given up when the group's clock has reached this millisecond.
-    pub expires_ms: u64,
-}
-
-impl Pin {
-    fn answer(self) -> Outcome {
-        Outcome::Pinned { at: self.at, expires_ms: self.expires_ms }
-    }
-}
+use super::stop::StopReason;
+use super::view::Pin;
 
 impl DataGroup {
     pub(super) fn pin(
@@ -32,7 +18,7 @@ impl DataGroup {
     ) -> Result<Result<Outcome, Refusal>, StopReason> {
         // First of all: a retry must not fail because its own first attempt was the last pin allowed.
         if let Some(known) = self.pins.get(&entry.snapshot) {
-            return Ok(Ok(known.answer()));
+            return Ok(Ok(pinned(*known)));
         }
         if let Err(refusal) = self.check_pin(&entry) {
             return Ok(Err(refusal));
@@ -41,7 +27,7 @@ impl DataGroup {
         self.move_clock(index, entry.at.max(entry.hint))?;
         let pin = Pin { at: entry.at, expires_ms: self.last_version.ms().saturating_add(entry.ttl_ms) };
         Arc::make_mut(&mut self.pins).insert(entry.snapshot, pin);
-        Ok(Ok(pin.answer()))
+        Ok(Ok(pinned(pin)))
     }
 
     fn check_pin(&self, entry: &PinSnapshot) -> Result<(), Refusal> {
@@ -80,4 +66,8 @@ impl DataGroup {
         self.read_floor = self.read_floor.max(to);
         Ok(Outcome::FloorRaised { floor: self.read_floor })
     }
+}
+
+fn pinned(pin: Pin) -> Outcome {
+    Outcome::Pinned { at: pin.at, expires_ms: pin.expires_ms }
 }

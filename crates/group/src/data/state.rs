@@ -7,15 +7,15 @@ use bytes::Bytes;
 use lamina_engine::Memtable;
 use lamina_engine::tree::{TableRecord, Tree};
 use lamina_types::{
-    Epoch, GroupId, KeyRange, Level, LogIndex, NodeId, Reign, ShardId, SnapshotId, TableId, TabletId, Version,
+    GroupId, KeyRange, Level, LogIndex, NodeId, Reign, ShardId, SnapshotId, TableId, TabletId, Version,
 };
 use serde::{Deserialize, Serialize};
 
 use super::config::GroupConfig;
 use super::entry::{BeginReign, Entry, SetBan, SetConfig, SetLevel, Tick};
-use super::outcome::{Outcome, Refusal, StopReason};
-use super::pins::Pin;
-use super::view::{GroupView, TabletState, TabletView};
+use super::outcome::{Outcome, Refusal};
+use super::stop::StopReason;
+use super::view::{Ban, GroupView, Pin, TabletState, TabletView};
 use super::window::Window;
 
 /// What a group is given when it is created: equal on all replicas, because it comes from the one entry of the meta
@@ -28,15 +28,6 @@ pub struct InitialGroup {
     pub tablet: Option<(KeyRange, ShardId)>,
     /// The bans in force, so that a group that is created late knows them.
     pub bans: BTreeMap<NodeId, Ban>,
-}
-
-/// The last word on a data node (§10.4).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Ban {
-    /// The drain epoch of the word.
-    pub epoch: Epoch,
-    /// Whether new copies on the node are forbidden.
-    pub banned: bool,
 }
 
 /// The replicated state of a data group. Changed by [`DataGroup::apply`] alone.

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use lamina_engine::tree::{TableRecord, Tree};
 use lamina_engine::{Entry, Memtable};
 use lamina_types::{
-    Error, GroupId, KeyRange, Level, LogIndex, NodeId, Reason, Reign, ShardId, SnapshotId, TableId, TabletId,
-    Version,
+    Epoch, Error, GroupId, KeyRange, Level, LogIndex, NodeId, Reason, Reign, ShardId, SnapshotId, TableId,
+    TabletId, Version,
 };
 use serde::{Deserialize, Serialize};
 
 use super::config::GroupConfig;
-use super::pins::Pin;
-use super::state::Ban;
 
 /// One state of the group. A memtable or table that it names is neither freed nor deleted by this process.
 ///
@@ -86,6 +84,24 @@ pub struct MemoryView {
     pub range: KeyRange,
     /// The entries.
     pub memtable: Arc<Memtable>,
+}
+
+/// A version that is kept readable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Pin {
+    /// The version.
+    pub at: Version,
+    /// It may be given up when the group's clock has reached this millisecond.
+    pub expires_ms: u64,
+}
+
+/// The last word on a data node (§10.4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ban {
+    /// The drain epoch of the word.
+    pub epoch: Epoch,
+    /// Whether new copies on the node are forbidden.
+    pub banned: bool,
 }
 
 /// Why a version cannot be read (§6.2).

@@ -9,8 +9,9 @@ use lamina_engine::Value;
 use lamina_types::{LogIndex, Version};
 
 use super::entry::{Action, ClientWrite, Condition, Expected, Seen, Writes};
-use super::outcome::{StopReason, WriteOutcome};
+use super::outcome::WriteOutcome;
 use super::state::DataGroup;
+use super::stop::StopReason;
 use super::view::{TabletView, tablet_of};
 
 /// The current value of a key, as far as apply can know it.

@@ -4,18 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lamina_env::TaskGroup;
 use lamina_peers::{AdminPeer, DataPeer, GroupPeer, IndexPeer, KvPeer, Network, Peer, Port, RaftPeer};
 use lamina_proto::stream::{AdminWire, DataWire, GroupWire, IndexWire, KvWire, RaftWire, Wire};
-use lamina_types::{Error, Reason, RequestContext, Result};
+use lamina_types::{RequestContext, Result};
 use parking_lot::Mutex;
-use tonic::transport::{Channel, Endpoint};
 
+use super::connections::{Connections, Lane};
 use super::link::Link;
-use crate::settings::{
-    BULK_FRAME_BYTES, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, FRAME_BYTES, HEADER_BYTES_MAX, KEEPALIVE,
-    KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
-};
 
 /// The network of the real world. Cheap to clone; clones share connections, which end with the last clone.
 ///
@@ -28,7 +23,7 @@ pub struct GrpcNetwork {
 }
 
 struct Inner {
-    shared: Arc<Shared>,
+    connections: Arc<Connections>,
     kv: Links<KvWire>,
     index: Links<IndexWire>,
     data: Links<DataWire>,
@@ -43,22 +38,6 @@ type PeerOf<W> = Peer<<W as Wire>::Request, <W as Wire>::Answer>;
 /// The peers of one port by address.
 struct Links<W: Wire>(Mutex<BTreeMap<String, PeerOf<W>>>);
 
-/// What all links of a network share.
-pub(super) struct Shared {
-    /// The tasks of the links.
-    pub(super) tasks: TaskGroup,
-    channels: Mutex<BTreeMap<(String, Lane), Channel>>,
-}
-
-/// Which connection to an address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Lane {
-    /// Small operations.
-    Operations,
-    /// Tables, parts, snapshots.
-    Bulk,
-}
-
 impl Default for GrpcNetwork {
     fn default() -> GrpcNetwork {
         GrpcNetwork::new()
@@ -68,10 +47,9 @@ impl Default for GrpcNetwork {
 impl GrpcNetwork {
     /// A network without connections yet.
     pub fn new() -> GrpcNetwork {
-        let shared = Shared { tasks: TaskGroup::new(), channels: Mutex::new(BTreeMap::new()) };
         GrpcNetwork {
             inner: Arc::new(Inner {
-                shared: Arc::new(shared),
+                connections: Arc::new(Connections::new()),
                 kv: Links::new(),
                 index: Links::new(),
                 data: Links::new(),
@@ -85,28 +63,28 @@ impl GrpcNetwork {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.shared.tasks.stop();
+        self.connections.tasks.stop();
     }
 }
 
 impl Network for GrpcNetwork {
     fn kv(&self, address: &str) -> KvPeer {
-        self.inner.kv.at(address, &self.inner.shared)
+        self.inner.kv.at(address, &self.inner.connections)
     }
     fn index(&self, address: &str) -> IndexPeer {
-        self.inner.index.at(address, &self.inner.shared)
+        self.inner.index.at(address, &self.inner.connections)
     }
     fn data(&self, address: &str) -> DataPeer {
-        self.inner.data.at(address, &self.inner.shared)
+        self.inner.data.at(address, &self.inner.connections)
     }
     fn group(&self, address: &str) -> GroupPeer {
-        self.inner.group.at(address, &self.inner.shared)
+        self.inner.group.at(address, &self.inner.connections)
     }
     fn raft(&self, address: &str) -> RaftPeer {
-        self.inner.raft.at(address, &self.inner.shared)
+        self.inner.raft.at(address, &self.inner.connections)
     }
     fn admin(&self, address: &str) -> AdminPeer {
-        self.inner.admin.at(address, &self.inner.shared)
+        self.inner.admin.at(address, &self.inner.connections)
     }
 }
 
@@ -115,12 +93,12 @@ impl<W: Wire> Links<W> {
         Links(Mutex::new(BTreeMap::new()))
     }
 
-    fn at(&self, address: &str, shared: &Arc<Shared>) -> Peer<W::Request, W::Answer> {
+    fn at(&self, address: &str, connections: &Arc<Connections>) -> Peer<W::Request, W::Answer> {
         let mut links = self.0.lock();
         if let Some(peer) = links.get(address) {
             return peer.clone();
         }
-        let link = |lane| Link::<W>::new(address.to_owned(), lane, shared);
+        let link = |lane| Link::<W>::new(address.to_owned(), lane, connections);
         let lanes = Lanes { operations: link(Lane::Operations), bulk: link(Lane::Bulk) };
         let peer = Peer::new(Arc::new(lanes));
         links.insert(address.to_owned(), peer.clone());
@@ -140,40 +118,4 @@ impl<W: Wire> Port<W::Request, W::Answer> for Lanes<W> {
         let link = if W::is_bulk(&request) { &self.bulk } else { &self.operations };
         link.call(context, request).await
     }
-}
-
-impl Shared {
-    /// The connection to an address, which connects when it is first used and again when it broke. Must be called in
-    /// the runtime.
-    pub(super) fn channel(&self, address: &str, lane: Lane) -> Result<Channel> {
-        let mut channels = self.channels.lock();
-        let key = (address.to_owned(), lane);
-        if let Some(channel) = channels.get(&key) {
-            return Ok(channel.clone());
-        }
-        let channel = endpoint(address, lane)?.connect_lazy();
-        channels.insert(key, channel.clone());
-        Ok(channel)
-    }
-}
-
-fn endpoint(address: &str, lane: Lane) -> Result<Endpoint> {
-    let frame = match lane {
-        Lane::Operations => FRAME_BYTES,
-        Lane::Bulk => BULK_FRAME_BYTES,
-    };
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| {
-        let message = format!("{address:?} is no address of the form host:port: {error}");
-        Error::new(Reason::Unreachable, message).with("sent", "no")
-    })?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(frame)
-        .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true))
 }

@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use futures::Stream;
 use lamina_proto::stream::Wire;
 
-use super::link::Link;
+use super::queue::Queue;
 
 /// The client's half of one stream. Polled by the connection's own task.
 pub struct Outbound<W: Wire> {
-    pub(super) link: Arc<Link<W>>,
+    pub(super) queue: Arc<Queue<W>>,
     /// The stream's number: of an older stream nothing more is sent.
     pub(super) stream: u64,
 }
@@ -20,6 +20,6 @@ impl<W: Wire> Stream for Outbound<W> {
     type Item = W::ClientMessage;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<W::ClientMessage>> {
-        self.link.poll_message(self.stream, context)
+        self.queue.poll_message(self.stream, context)
     }
 }

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use lamina_env::time::Duration;
 use parking_lot::Mutex;
 
-use super::outcome::Class;
+use super::mix::Class;
 
 /// Callers are spread over so many histograms, so that they seldom wait for each other.
 const SHARDS: usize = 4;

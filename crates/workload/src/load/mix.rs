@@ -37,6 +37,20 @@ pub enum Mix {
     Mixed,
 }
 
+/// Operations whose latency is kept apart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Gets.
+    Read,
+    /// Puts and deletes.
+    Write,
+    /// Scans, to their last row.
+    Scan,
+    /// A get and the put that follows it.
+    Modify,
+}
+
 /// What to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Next {

@@ -7,20 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Plan;
 use super::meter::Interval;
-
-/// Operations whose latency is kept apart.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    /// Gets.
-    Read,
-    /// Puts and deletes.
-    Write,
-    /// Scans, to their last row.
-    Scan,
-    /// A get and the put that follows it.
-    Modify,
-}
+use super::mix::Class;
 
 /// What a run measured.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -8,8 +8,8 @@ use lamina_env::time::{self, Duration, Instant};
 
 use super::keys::{Chooser, Dice, Values, key};
 use super::meter::{Interval, Meter};
-use super::mix::{Mix, Next};
-use super::outcome::{Class, Latency, Outcome, Second};
+use super::mix::{Class, Mix, Next};
+use super::outcome::{Latency, Outcome, Second};
 use super::schedule::Schedule;
 use super::{Distribution, LoadError, Plan, Progress};
 use crate::target::{Ask, Brought, Connection, Target};
@@ -36,7 +36,11 @@ pub async fn run(
     mut progress: impl FnMut(&Progress),
 ) -> Result<Outcome, LoadError> {
     plan.check()?;
-    target.check(plan)?;
+    if plan.mix.scans() && !target.has_order() {
+        let why =
+            format!("{target} keeps no order of keys, so the mix {} cannot be measured there", plan.mix);
+        return Err(LoadError::Unsupported(why));
+    }
     let mut connections = Vec::new();
     for n in 0..plan.connections {
         connections.push(Arc::new(target.connect(n as usize).await?));

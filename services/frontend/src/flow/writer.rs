@@ -13,54 +13,18 @@ use lamina_env::time;
 use lamina_group::data::entry::{ClientWrite, Writes};
 use lamina_group::data::{Entry, Outcome, WriteOutcome};
 use lamina_types::{Error, Reason, Result};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use crate::host::{DataHost, disk_full, outcome_unknown};
+use crate::heart::inbox::{Pending, Queue};
+use crate::heart::refusals::{disk_full, outcome_unknown};
+use crate::host::DataHost;
 
-/// Client writes that wait at most.
-const QUEUE: usize = 16 << 10;
 /// Client writes in one entry at most.
 const BATCH_WRITES: usize = 4 << 10;
 /// Bytes of one entry at which the next one begins.
 const BATCH_BYTES: usize = 1 << 20;
 /// Entries on their way at once.
 const IN_FLIGHT: usize = 3;
-
-/// A client write that waits for its result.
-struct Pending {
-    write: ClientWrite,
-    answer: oneshot::Sender<Result<WriteOutcome>>,
-}
-
-/// Where client writes are handed in.
-pub struct Inbox(mpsc::Sender<Pending>);
-
-/// What was handed in, for the writer.
-pub struct Queue(mpsc::Receiver<Pending>);
-
-impl Inbox {
-    /// An inbox and its other end.
-    pub fn new() -> (Inbox, Queue) {
-        let (inbox, queue) = mpsc::channel(QUEUE);
-        (Inbox(inbox), Queue(queue))
-    }
-
-    /// Hands a write in and waits until it is applied.
-    ///
-    /// # Errors
-    /// `NOT_OWNER`, `DISK_FULL`, `OVERLOADED`: not done. `OUTCOME_UNKNOWN`: nobody knows.
-    pub async fn write(&self, write: ClientWrite) -> Result<WriteOutcome> {
-        let (answer, result) = oneshot::channel();
-        self.0.try_send(Pending { write, answer }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                Error::new(Reason::Overloaded, "too many writes wait for the log; nothing was done")
-                    .retry_after_ms(50)
-            }
-            mpsc::error::TrySendError::Closed(_) => stopping(),
-        })?;
-        result.await.unwrap_or_else(|_| Err(outcome_unknown()))
-    }
-}
 
 /// Makes entries of client writes. Runs as long as its host.
 pub struct Writer {
@@ -76,14 +40,14 @@ impl Writer {
 
     /// Writes for ever.
     pub async fn run(self) {
-        let Writer { host, queue: Queue(mut queue) } = self;
+        let Writer { host, mut queue } = self;
         let mut in_flight = FuturesUnordered::new();
         let mut batch = Vec::new();
         loop {
             tokio::select! {
                 biased;
                 Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
-                taken = queue.recv_many(&mut batch, BATCH_WRITES), if in_flight.len() < IN_FLIGHT => {
+                taken = queue.take(&mut batch, BATCH_WRITES), if in_flight.len() < IN_FLIGHT => {
                     if taken == 0 {
                         return;
                     }
@@ -156,8 +120,4 @@ fn answer_all(answers: Vec<oneshot::Sender<Result<WriteOutcome>>>, error: &Error
         // Who is gone does not want the answer any more.
         let _ = answer.send(Err(error.clone()));
     }
-}
-
-fn stopping() -> Error {
-    Error::new(Reason::NotReady, "this node is stopping; ask another one")
 }

@@ -13,6 +13,8 @@ use lamina_types::{Error, GroupId, LogIndex, NodeId, Reason, Reign, Result};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::heart::refusals::{disk_full, outcome_unknown};
+
 /// Where every view of the cluster on this node goes.
 pub type ViewSender = watch::Sender<Option<Arc<ClusterView>>>;
 
@@ -155,8 +157,8 @@ impl MetaHost {
         match self.replica.propose(term, bytes).await {
             Ok((_, outcome)) => Ok(outcome),
             Err(ProposeError::NotLeader { .. }) => Err(not_meta_leader()),
-            Err(ProposeError::Full) => Err(crate::host::disk_full()),
-            Err(ProposeError::Unknown | ProposeError::Stopped) => Err(crate::host::outcome_unknown()),
+            Err(ProposeError::Full) => Err(disk_full()),
+            Err(ProposeError::Unknown | ProposeError::Stopped) => Err(outcome_unknown()),
         }
     }
 }

@@ -21,15 +21,8 @@ fn node(id: u128, role: Role, name: &str) -> NodeView {
     }
 }
 
-fn status() -> Status {
-    let nodes: Vec<NodeView> = Role::ALL
-        .iter()
-        .enumerate()
-        .flat_map(|(r, role)| {
-            (0..3).map(move |n| node((r * 3 + n + 1) as u128, *role, &format!("{role}-{n}")))
-        })
-        .collect();
-    let figures = |role: Role| match role {
+fn figures(role: Role) -> Figures {
+    match role {
         Role::Frontend => {
             Figures::Frontend(FrontendStats { leads: 1, replicas: 2, ..FrontendStats::default() })
         }
@@ -53,8 +46,11 @@ fn status() -> Status {
             jobs: 0,
             scrubbed_blocks: 0,
         }),
-    };
-    let stats = GroupStats {
+    }
+}
+
+fn group_stats() -> GroupStats {
+    GroupStats {
         leader: NodeId(1),
         reign: Reign(1),
         last_version: Version::from_ms(1_790_000_000_000),
@@ -71,7 +67,18 @@ fn status() -> Status {
         memtable_bytes_max: 192 << 20,
         writes_per_second: 18_200.0,
         write_p99_us: 1900,
-    };
+    }
+}
+
+fn status() -> Status {
+    let nodes: Vec<NodeView> = Role::ALL
+        .iter()
+        .enumerate()
+        .flat_map(|(r, role)| {
+            (0..3).map(move |n| node((r * 3 + n + 1) as u128, *role, &format!("{role}-{n}")))
+        })
+        .collect();
+    let stats = group_stats();
     let group = |n| GroupView {
         group: GroupId(n),
         replicas: Vec::new(),

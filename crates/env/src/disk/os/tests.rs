@@ -1,5 +1,9 @@
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
+use super::file::Opened;
 use super::*;
 use crate::disk::conformance;
 
@@ -25,12 +29,7 @@ async fn a_preallocated_file_has_no_holes() {
     file.preallocate(1_000_000).await.unwrap();
     let opened = open_file(&root.path().join("a"), OpenMode::Write).unwrap();
     assert!(opened.metadata().unwrap().blocks() * 512 >= 1_000_000, "it has its room");
-    let opened = Opened {
-        file: opened,
-        path: "a".to_owned(),
-        sync_failed: AtomicBool::new(false),
-        asks_cache: AtomicBool::new(true),
-    };
+    let opened = Opened::new(opened, "a");
     assert_eq!(opened.holes(1_000_000).unwrap(), []);
     assert_eq!(file.read_at(99_999, 3).await.unwrap(), "\0x\0");
 }
@@ -40,12 +39,7 @@ async fn nothing_is_promised_after_a_failed_sync() {
     let root = tempfile::tempdir().unwrap();
     let disk = OsDisk::open(root.path().into()).unwrap();
     disk.open("a", OpenMode::Create).await.unwrap();
-    let opened = Opened {
-        file: open_file(&root.path().join("a"), OpenMode::Write).unwrap(),
-        path: "a".to_owned(),
-        sync_failed: AtomicBool::new(false),
-        asks_cache: AtomicBool::new(true),
-    };
+    let opened = Opened::new(open_file(&root.path().join("a"), OpenMode::Write).unwrap(), "a");
     opened.sync().unwrap();
     opened.sync_failed.store(true, Ordering::Release);
     assert!(opened.sync().is_err());

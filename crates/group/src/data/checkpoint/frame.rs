@@ -12,9 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::config::GroupConfig;
 use crate::data::entry::NewTable;
-use crate::data::pins::Pin;
-use crate::data::state::Ban;
-use crate::data::view::TabletState;
+use crate::data::view::{Ban, Pin, TabletState};
 
 /// The format that this binary writes and reads.
 pub const FORMAT: u16 = 1;

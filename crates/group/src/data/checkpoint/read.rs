@@ -10,10 +10,9 @@ use lamina_types::wire::get_varint;
 use lamina_types::{GroupId, Level, LogIndex, NodeId, SnapshotId, TableId, TabletId, Version};
 
 use super::frame::{FORMAT, Frame, Head, TabletFrame, TokenFrame};
-use crate::data::outcome::StopReason;
-use crate::data::pins::Pin;
-use crate::data::state::{Ban, DataGroup};
-use crate::data::view::{MemoryView, TabletView};
+use crate::data::state::DataGroup;
+use crate::data::stop::StopReason;
+use crate::data::view::{Ban, MemoryView, Pin, TabletView};
 use crate::data::window::{Token, Tokens, Window};
 
 /// A frame's tag and the longest length.

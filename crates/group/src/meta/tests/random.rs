@@ -53,15 +53,7 @@ pub(super) fn change(state: &MetaState, (kind, a, b, c): Raw) -> Change {
         8 => Change::Remove { node: named, epoch },
         9 => Change::SetZone { node: named, zone: format!("z{}", b % 3) },
         10 => Change::SetSeen { node: named, incarnation, seen: b % 3 > 0 },
-        11 => {
-            let group = GroupId(state.groups().len() as u32 + u32::from(b % 5 == 0));
-            let members = (0..=b % 3).map(|n| active(Role::Frontend, a.wrapping_add(n))).collect();
-            Change::CreateGroup { group, members, range: None }
-        }
-        12 => {
-            let replaces = replica().filter(|_| a % 4 > 0);
-            Change::PlaceReplica { group, node: active(Role::Frontend, a), replaces }
-        }
+        11 | 12 => placing(state, (kind, a, b, c)),
         13 => Change::DropReplica { group, replica: replica().filter(|_| a % 6 > 0).unwrap_or(ReplicaId(5)) },
         14 => Change::LeaderSeen { group, term: u64::from(c), leader: named },
         15 => Change::TabletHints { group, term: u64::from(c), ranges: vec![KeyRange::prefix(vec![a])] },
@@ -98,6 +90,19 @@ pub(super) fn change(state: &MetaState, (kind, a, b, c): Raw) -> Change {
         22 => Change::ReleaseVolume { node: named, epoch },
         _ => Change::Found(found(1 + u128::from(b % 3), small())),
     }
+}
+
+/// A new group, or a new replica of one.
+fn placing(state: &MetaState, (kind, a, b, c): Raw) -> Change {
+    let active = |n| pick(state.usable(Role::Frontend).map(|(id, _)| id), n).unwrap_or(any_node(n));
+    if kind % 24 == 11 {
+        let group = GroupId(state.groups().len() as u32 + u32::from(b % 5 == 0));
+        let members = (0..=b % 3).map(|n| active(a.wrapping_add(n))).collect();
+        return Change::CreateGroup { group, members, range: None };
+    }
+    let group = GroupId(u32::from(b) % 4);
+    let replica = || pick(state.groups().get(&group)?.replicas.keys().copied(), c);
+    Change::PlaceReplica { group, node: active(a), replaces: replica().filter(|_| a % 4 > 0) }
 }
 
 /// What must hold after each entry, beside what it was before.

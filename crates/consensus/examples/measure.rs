@@ -1,7 +1,8 @@
-//! How fast it is on a real disk. Run by hand:
-//! `cargo test --release -p lamina-consensus --test all -- --ignored --nocapture measure`
+//! How fast three replicas of one group are in one process, on a real disk:
+//! `cargo run --release -p lamina-consensus --example measure`
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
@@ -72,19 +73,16 @@ impl RaftWire for InPlace {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn measure_puts_of_three_replicas_in_one_process() {
-    let dir = tempfile::tempdir().unwrap();
-    let replicas: Arc<Replicas> = Arc::default();
+/// Three replicas, each with a log of its own, and their stores.
+async fn open(dir: &Path, replicas: &Arc<Replicas>) -> (Vec<LogStore>, Vec<Replica<Count>>) {
     let members: Vec<_> = (1..=3).map(ReplicaId).collect();
     let mut stores = Vec::new();
     for member in &members {
-        let root = dir.path().join(format!("n{member}"));
+        let root = dir.join(format!("n{member}"));
         std::fs::create_dir_all(&root).unwrap();
         let env = Env { clock: Arc::new(OsClock), disk: Arc::new(OsDisk::open(root).unwrap()) };
         let store = LogStore::open(env, "log", LogOptions::default()).await.unwrap();
-        let wire = Arc::new(InPlace(Arc::downgrade(&replicas)));
+        let wire = Arc::new(InPlace(Arc::downgrade(replicas)));
         let replica = store.open_replica(G, *member, Count::default(), wire, false).await.unwrap();
         replicas.lock().insert(*member, replica);
         stores.push(store);
@@ -93,33 +91,52 @@ async fn measure_puts_of_three_replicas_in_one_process() {
     for replica in &all {
         replica.initialise(&members).await.unwrap();
     }
-    let leader = loop {
+    (stores, all)
+}
+
+async fn leader_of(all: &[Replica<Count>]) -> Replica<Count> {
+    loop {
         if let Some(leader) = all.iter().find(|replica| replica.leadership().borrow().mine) {
-            break leader.clone();
+            return leader.clone();
         }
         sleep(Duration::from_millis(10)).await;
-    };
+    }
+}
+
+/// Puts of 144 bytes for three seconds, so many at a time; how many were done.
+async fn put(leader: &Replica<Count>, in_flight: u64) -> u64 {
     let term = leader.leadership().borrow().term;
+    let began = now();
+    let writers: Vec<_> = (0..in_flight)
+        .map(|_| {
+            let leader = leader.clone();
+            task::spawn(async move {
+                let mut done = 0u64;
+                while began.elapsed() < Duration::from_secs(3) {
+                    leader.propose(term, Bytes::from(vec![7; 144])).await.unwrap();
+                    done += 1;
+                }
+                done
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for writer in writers {
+        done += writer.await.unwrap();
+    }
+    done
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let dir = tempfile::tempdir().unwrap();
+    let replicas: Arc<Replicas> = Arc::default();
+    let (stores, all) = open(dir.path(), &replicas).await;
+    let leader = leader_of(&all).await;
     for in_flight in [1u64, 16, 64, 256] {
         let before = stores[0].stats();
         let began = now();
-        let tasks: Vec<_> = (0..in_flight)
-            .map(|_| {
-                let leader = leader.clone();
-                task::spawn(async move {
-                    let mut done = 0u64;
-                    while began.elapsed() < Duration::from_secs(3) {
-                        leader.propose(term, Bytes::from(vec![7; 144])).await.unwrap();
-                        done += 1;
-                    }
-                    done
-                })
-            })
-            .collect();
-        let mut done = 0;
-        for task in tasks {
-            done += task.await.unwrap();
-        }
+        let done = put(&leader, in_flight).await;
         let seconds = began.elapsed().as_secs_f64();
         let syncs = (stores[0].stats().syncs - before.syncs) as f64;
         println!(

@@ -1,0 +1,231 @@
+//! Calls: whom to ask, how often, how long, and what the last word is when they fail.
+
+use std::sync::Arc;
+
+use lamina_env::random;
+use lamina_env::time::{self, Duration, Instant};
+use lamina_peers::admin::{AdminAnswer, AdminRequest};
+use lamina_peers::kv::{Hello, KvAnswer, KvRequest, Write, Written};
+use lamina_peers::{Network, Operation};
+use lamina_types::{Error, Reason, RequestContext, RequestId, Result, Version};
+
+use crate::batch::Batch;
+use crate::requests::{Requests, Ticket};
+use crate::route::{Route, may_repeat};
+
+/// How a client behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The longest that a call takes, repetitions included.
+    pub deadline: Duration,
+    /// Whether failed calls are repeated.
+    pub repeat: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { deadline: Duration::from_secs(10), repeat: true }
+    }
+}
+
+/// Makes the calls of a client. Cheap to clone; clones share connections and request ids.
+#[derive(Clone)]
+pub struct Caller {
+    inner: Arc<Inner>,
+    pub(crate) options: Options,
+}
+
+struct Inner {
+    network: Arc<dyn Network>,
+    route: Route,
+    requests: Requests,
+}
+
+impl Caller {
+    /// A caller that knows these frontends.
+    pub fn new(network: Arc<dyn Network>, addresses: Vec<String>) -> Caller {
+        let inner = Inner { network, route: Route::new(addresses), requests: Requests::default() };
+        Caller { inner: Arc::new(inner), options: Options::default() }
+    }
+
+    /// Writes a batch: repeated under the same request id.
+    pub async fn write(&self, batch: Batch) -> Result<Version> {
+        let deadline = time::now() + self.options.deadline;
+        let Batch { operations, conditions } = batch;
+        let mut write = Write { request_id: None, operations, conditions };
+        let mut attempt = 0;
+        // Whether some attempt may have been done: then the last word can only be "unknown", never "not done".
+        let mut unknown = false;
+        let mut open = OpenRequest { caller: self, id: None };
+        loop {
+            if write.request_id.is_none() {
+                let id = self.request_id(deadline).await?;
+                write.request_id = Some(id);
+                open.id = Some(id);
+            }
+            let result: Result<Written> = self.once(deadline, write.clone()).await;
+            match result {
+                Ok(written) => return Ok(written.version),
+                Err(error) => {
+                    let expired = matches!(error.reason(), Reason::ClientTokenExpired | Reason::ClockAhead);
+                    if expired && !unknown {
+                        // This attempt was certainly not done, and there was none before: a new token, a new try.
+                        self.forget(&mut write);
+                    } else if !may_repeat(&error) || expired {
+                        // An earlier attempt that is still on its way may be done after this refusal, which the
+                        // store does not remember: a condition that fails now may hold then.
+                        return Err(last_word(error, unknown));
+                    }
+                    unknown |= error.outcome_unknown();
+                    if !self.options.repeat || !pause(attempt, &error, deadline).await {
+                        return Err(last_word(error, unknown));
+                    }
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    /// A call that changes nothing: repeated as long as that may help.
+    pub async fn read<O>(&self, operation: O) -> Result<O::Answer>
+    where
+        O: Operation<KvRequest, KvAnswer> + Clone,
+    {
+        let deadline = time::now() + self.options.deadline;
+        self.read_by(deadline, operation).await
+    }
+
+    async fn read_by<O>(&self, deadline: Instant, operation: O) -> Result<O::Answer>
+    where
+        O: Operation<KvRequest, KvAnswer> + Clone,
+    {
+        let mut attempt = 0;
+        loop {
+            match self.once(deadline, operation.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    let repeat = may_repeat(&error) && self.options.repeat;
+                    if !repeat || !pause(attempt, &error, deadline).await {
+                        return Err(error);
+                    }
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    async fn once<O>(&self, deadline: Instant, operation: O) -> Result<O::Answer>
+    where
+        O: Operation<KvRequest, KvAnswer>,
+    {
+        let address = self.inner.route.address();
+        let left = deadline.saturating_duration_since(time::now());
+        let context = RequestContext::new(random::u128(), millis(left));
+        let peer = self.inner.network.kv(&address);
+        let result =
+            time::timeout(left, peer.call(context, operation)).await.unwrap_or_else(|_| Err(too_late()));
+        if let Err(error) = &result {
+            self.inner.route.learn(&address, error);
+        }
+        result
+    }
+
+    /// An administrative call: repeated as long as that may help.
+    pub async fn admin<O>(&self, operation: O) -> Result<O::Answer>
+    where
+        O: Operation<AdminRequest, AdminAnswer> + Clone,
+    {
+        let deadline = time::now() + self.options.deadline;
+        let mut attempt = 0;
+        loop {
+            let address = self.inner.route.address();
+            let left = deadline.saturating_duration_since(time::now());
+            let context = RequestContext::new(random::u128(), millis(left));
+            let peer = self.inner.network.admin(&address);
+            let call = peer.call(context, operation.clone());
+            match time::timeout(left, call).await.unwrap_or_else(|_| Err(too_late())) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    self.inner.route.learn(&address, &error);
+                    let repeat = may_repeat(&error) && self.options.repeat;
+                    if !repeat || !pause(attempt, &error, deadline).await {
+                        return Err(error);
+                    }
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    async fn request_id(&self, deadline: Instant) -> Result<RequestId> {
+        loop {
+            match self.inner.requests.next() {
+                Ticket::Id(id) => return Ok(id),
+                Ticket::NeedVersion => {
+                    let welcome = self.read_by(deadline, hello()).await?;
+                    self.inner.requests.begin(welcome.version);
+                }
+                Ticket::Busy if time::now() >= deadline => return Err(too_late()),
+                Ticket::Busy => time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    }
+
+    fn forget(&self, write: &mut Write) {
+        if let Some(id) = write.request_id.take() {
+            self.inner.requests.forget(id.token);
+        }
+    }
+}
+
+/// A request that is open. It is done when this is dropped, however its call ends: whoever gave the call up will not
+/// ask for the answer.
+struct OpenRequest<'a> {
+    caller: &'a Caller,
+    id: Option<RequestId>,
+}
+
+impl Drop for OpenRequest<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = &self.id {
+            self.caller.inner.requests.done(id);
+        }
+    }
+}
+
+/// The first words with a store.
+pub fn hello() -> Hello {
+    Hello { protocol: 1, cluster: None, required_features: Vec::new() }
+}
+
+/// Waits before the next attempt: what the store said, else twice as long as before with a random part. False: the
+/// deadline would pass.
+async fn pause(attempt: u32, error: &Error, deadline: Instant) -> bool {
+    let told = error.retry_after();
+    let grown = 5u64.saturating_mul(1 << attempt.min(6));
+    let ms = told.unwrap_or_else(|| random::between(grown / 2 + 1, grown + 2));
+    let wait = Duration::from_millis(ms);
+    if time::now() + wait >= deadline {
+        return false;
+    }
+    time::sleep(wait).await;
+    true
+}
+
+fn last_word(error: Error, unknown: bool) -> Error {
+    if unknown && !error.outcome_unknown() {
+        return Error::new(
+            Reason::OutcomeUnknown,
+            format!("the write may or may not have been done; the last attempt said: {}", error.message()),
+        );
+    }
+    error
+}
+
+fn too_late() -> Error {
+    Error::new(Reason::DeadlineExceeded, "the store did not answer in time; a write may have been done")
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}
