@@ -141,10 +141,10 @@ fn what_stands_for_something_absent_is_found() {
 fn marks_are_found_in_comments_and_only_there() {
     let marks = [["FIX", "ME"].concat(), ["XX", "X"].concat()];
     let comments =
-        [("// {}: later\n", 2), ("/// {} later.\nfn f() {}\n", 2), ("fn f() {\n    /* {} */\n}\n", 3)];
+        [("// @: later\n", 2), ("/// @ later.\nfn f() {}\n", 2), ("fn f() {\n    /* @ */\n}\n", 3)];
     for mark in &marks {
         for (comment, at) in comments {
-            let (_, line, what) = only(&[lib(&comment.replace("{}", mark))]);
+            let (_, line, what) = only(&[lib(&comment.replace('@', mark))]);
             assert_eq!((line, what), (at, format!("a comment says {mark}")));
         }
         let elsewhere = format!("const MARK: &str = \"{mark}\";\n// A{mark} is none.\n");
