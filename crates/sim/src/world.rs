@@ -104,7 +104,8 @@ impl World {
     }
 
     /// Runs `scenario` with each of `seeds`, the first of them twice with a comparison of the digests. With
-    /// `SIM_SEED=n` in the environment, that seed alone; with `SIM_SEEDS=n`, the first `n` of `seeds` and beyond.
+    /// `SIM_SEED=n` in the environment, that seed alone; with `SIM_SEEDS=n`, the first `n` of `seeds` and beyond;
+    /// with `SIM_ONCE=1`, no seed twice.
     ///
     /// # Panics
     /// As [`World::run`], and if the two runs of the first seed differ.
@@ -115,7 +116,7 @@ impl World {
             (None, Some(count)) => seeds.start..seeds.start.saturating_add(count),
             (None, None) => seeds,
         };
-        let mut first = true;
+        let mut first = number("SIM_ONCE") != Some(1);
         for seed in seeds {
             let ((), digest) = World::run_traced(seed, &scenario);
             if std::mem::take(&mut first) {

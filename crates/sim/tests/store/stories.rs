@@ -1,0 +1,9 @@
+//! The stories, by what goes wrong.
+
+mod clocks;
+mod disks;
+mod machines;
+mod power;
+mod tables;
+mod tablets;
+mod usual;
