@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::future::Future;
 
 use lamina_client::{Client, Options};
-use lamina_env::task;
 use lamina_env::time::{self, Duration};
+use lamina_env::{random, task};
 use lamina_peers::view::Settings;
 use lamina_sim::World;
 use lamina_sim::faults::{FaultSchedule, Rates};
@@ -163,4 +163,9 @@ impl Story {
         ));
         assert!(done > 20, "a run in which hardly anything was written proves nothing");
     }
+}
+
+/// Any of these names.
+pub fn one_of(names: &[String]) -> String {
+    names[usize::try_from(random::between(0, names.len() as u64)).unwrap()].clone()
 }

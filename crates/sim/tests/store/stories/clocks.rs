@@ -9,7 +9,7 @@ use lamina_sim::faults::Rates;
 use lamina_types::Role;
 
 use crate::nodes::settings;
-use crate::story::{Story, WORK};
+use crate::story::{Story, WORK, one_of};
 
 /// What the leader's hint may lie ahead of the true time while one clock of three is wrong (protocols §4), and a
 /// little for versions that are only counted up.
@@ -23,8 +23,7 @@ fn true_ms(story: &Story) -> u64 {
 /// One frontend after the other has a clock that is wrong, mostly the leader.
 async fn jump(story: &Story) {
     for _ in 0..5 {
-        let frontends = story.store.names_of(Role::Frontend);
-        let any = frontends[random::between(0, frontends.len() as u64) as usize].clone();
+        let any = one_of(&story.store.names_of(Role::Frontend));
         let leader = story.store.client("keeper", 0).status().await.ok().and_then(|status| {
             let (_, stats) = status.groups.first()?;
             Some(status.view.node(stats.leader)?.name.clone())

@@ -8,14 +8,13 @@ use lamina_types::Role;
 
 use crate::inventory::Inspector;
 use crate::nodes::settings;
-use crate::story::Story;
+use crate::story::{Story, one_of};
 
 const WORK: Duration = Duration::from_secs(8);
 const SHORT: Duration = Duration::from_secs(4);
 
 fn any_of(story: &Story, role: Role) -> String {
-    let names = story.store.names_of(role);
-    names[random::between(0, names.len() as u64) as usize].clone()
+    one_of(&story.store.names_of(role))
 }
 
 #[test]

@@ -8,14 +8,13 @@ use lamina_sim::faults::Rates;
 use lamina_types::Role;
 
 use crate::nodes::settings;
-use crate::story::Story;
+use crate::story::{Story, one_of};
 
 /// The leader falls again and again.
 async fn depose(story: &Story, until: time::Instant) {
     while time::now() < until {
         time::sleep(Duration::from_millis(random::between(300, 2_500))).await;
-        let names = story.store.names_of(Role::Frontend);
-        let machine = story.store.machine(&names[random::between(0, names.len() as u64) as usize]);
+        let machine = story.store.machine(&one_of(&story.store.names_of(Role::Frontend)));
         if random::between(0, 2) == 0 {
             machine.crash()
         } else {
