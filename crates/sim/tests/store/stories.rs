@@ -3,6 +3,7 @@
 mod clocks;
 mod disks;
 mod machines;
+mod network;
 mod power;
 mod tables;
 mod tablets;

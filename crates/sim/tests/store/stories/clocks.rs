@@ -48,7 +48,7 @@ async fn jump(story: &Story) {
 
 #[test]
 fn one_wrong_clock_moves_neither_versions_nor_expiries() {
-    World::explore(700..701, async |world| {
+    World::each(700..701, async |world| {
         let story = Story::begin(&world, settings()).await;
         let begun = true_ms(&story);
         story.work_while(WORK, &Rates::NONE, jump(&story)).await;
@@ -74,7 +74,7 @@ fn one_wrong_clock_moves_neither_versions_nor_expiries() {
 
 #[test]
 fn a_store_whose_clocks_all_jump_keeps_its_ledger() {
-    World::explore(720..721, async |world| {
+    World::each(720..721, async |world| {
         let story = Story::begin(&world, settings()).await;
         let some = Some(Duration::from_secs(2));
         let few = Some(Duration::from_secs(10));

@@ -34,7 +34,7 @@ async fn fill(story: &Story, role: Role) {
 
 #[test]
 fn a_store_whose_disks_fill_up_now_and_then_keeps_its_ledger() {
-    World::explore(600..601, async |world| {
+    World::each(600..601, async |world| {
         let story = Story::begin(&world, settings()).await;
         let some = Some(Duration::from_secs(2));
         let few = Some(Duration::from_secs(8));
@@ -52,7 +52,7 @@ fn a_store_whose_disks_fill_up_now_and_then_keeps_its_ledger() {
 
 #[test]
 fn a_store_goes_on_when_all_disks_of_a_role_were_full() {
-    World::explore(620..621, async |world| {
+    World::each(620..621, async |world| {
         let story = Story::begin(&world, settings()).await;
         story.work_while(WORK, &Rates::NONE, fill(&story, Role::Frontend)).await;
         story.work_while(WORK, &Rates::NONE, fill(&story, Role::Data)).await;
@@ -62,7 +62,7 @@ fn a_store_goes_on_when_all_disks_of_a_role_were_full() {
 
 #[test]
 fn full_logs_refuse_writes_and_reads_go_on() {
-    World::explore(640..641, async |world| {
+    World::each(640..641, async |world| {
         let story = Story::begin(&world, settings()).await;
         story.work(Duration::from_secs(3), &Rates::NONE).await;
         let client = story.reader();
@@ -104,7 +104,7 @@ async fn rot_one(story: &Story, rotten: &mut BTreeSet<TableId>) {
 
 #[test]
 fn a_copy_on_which_a_bit_flips_is_made_anew() {
-    World::explore(660..661, async |world| {
+    World::each(660..661, async |world| {
         let story = Story::begin(&world, settings()).await;
         story.work(Duration::from_secs(2), &Rates::NONE).await;
         let mut rotten = BTreeSet::new();

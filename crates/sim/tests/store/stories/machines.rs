@@ -19,7 +19,7 @@ fn any_of(story: &Story, role: Role) -> String {
 
 #[test]
 fn an_empty_data_node_takes_the_place_of_a_lost_one_and_all_tables_have_three_copies_again() {
-    World::explore(800..801, async |world| {
+    World::each(800..801, async |world| {
         let story = Story::begin(&world, settings()).await;
         story.work(SHORT, &Rates::NONE).await;
         let name = any_of(&story, Role::Data);
@@ -33,7 +33,7 @@ fn an_empty_data_node_takes_the_place_of_a_lost_one_and_all_tables_have_three_co
 
 #[test]
 fn an_empty_frontend_takes_the_place_of_a_lost_one_and_nothing_is_lost() {
-    World::explore(820..821, async |world| {
+    World::each(820..821, async |world| {
         let story = Story::begin(&world, settings()).await;
         story.work(SHORT, &Rates::NONE).await;
         let name = any_of(&story, Role::Frontend);
@@ -50,7 +50,7 @@ fn an_empty_frontend_takes_the_place_of_a_lost_one_and_nothing_is_lost() {
 
 #[test]
 fn every_frontend_can_be_replaced_one_after_the_other() {
-    World::explore(840..841, async |world| {
+    World::each(840..841, async |world| {
         let story = Story::begin(&world, settings()).await;
         for name in story.store.names_of(Role::Frontend) {
             story.work(Duration::from_secs(2), &Rates::NONE).await;
@@ -65,7 +65,7 @@ fn every_frontend_can_be_replaced_one_after_the_other() {
 
 #[test]
 fn an_empty_index_node_is_filled_from_its_peers_and_all_of_them_from_the_tables() {
-    World::explore(860..861, async |world| {
+    World::each(860..861, async |world| {
         let story = Story::begin(&world, settings()).await;
         story.work(SHORT, &Rates::NONE).await;
         let client = story.reader();

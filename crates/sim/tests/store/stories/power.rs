@@ -38,7 +38,7 @@ async fn failures(story: &Story, per_mille: &[u64]) {
 
 #[test]
 fn nothing_is_lost_when_the_power_fails_for_all_nodes_at_once() {
-    World::explore(500..501, async |world| {
+    World::each(500..501, async |world| {
         let story = Story::begin(&world, settings()).await;
         story.work_while(WORK, &Rates::NONE, failures(&story, &[1000, 1000, 1000, 1000])).await;
         story.compare().await;
@@ -47,7 +47,7 @@ fn nothing_is_lost_when_the_power_fails_for_all_nodes_at_once() {
 
 #[test]
 fn nothing_is_lost_when_the_power_fails_for_some_nodes_at_once() {
-    World::explore(550..551, async |world| {
+    World::each(550..551, async |world| {
         let story = Story::begin(&world, settings()).await;
         story.work_while(WORK, &Rates::NONE, failures(&story, &[300, 500, 300, 700, 300])).await;
         story.compare().await;
@@ -72,7 +72,7 @@ async fn fall_early(world: &World) {
 
 #[test]
 fn a_store_is_founded_once_while_machines_fall() {
-    World::explore(580..582, async |world| {
+    World::each(580..582, async |world| {
         let (story, ()) = futures::future::join(Story::begin(&world, settings()), fall_early(&world)).await;
         story.work(Duration::from_secs(3), &Rates::NONE).await;
         story.compare().await;

@@ -14,7 +14,7 @@ const SHORT: Duration = Duration::from_secs(3);
 
 #[test]
 fn data_nodes_crash_while_tables_are_compacted() {
-    World::explore(300..301, async |world| {
+    World::each(300..301, async |world| {
         let story = Story::begin(&world, settings()).await;
         let client = story.store.client("compactor", 0);
         for _ in 0..3 {
@@ -37,7 +37,7 @@ fn data_nodes_crash_while_tables_are_compacted() {
 
 #[test]
 fn what_is_old_is_dropped_and_what_is_newest_stays() {
-    World::explore(400..401, async |world| {
+    World::each(400..401, async |world| {
         let story = Story::begin(&world, settings()).await;
         let client = story.store.client("compactor", 0);
         for _ in 0..3 {

@@ -27,7 +27,7 @@ async fn depose(story: &Story, until: time::Instant) {
 
 #[test]
 fn tablets_split_under_load_while_frontends_fall() {
-    World::explore(900..901, async |world| {
+    World::each(900..901, async |world| {
         let groups = Settings { groups: 3, table_bytes: 24 << 10, ..settings() };
         let story = Story::begin(&world, groups).await;
         let length = Duration::from_secs(14);

@@ -32,7 +32,7 @@ fn a_store_under_faults_keeps_its_ledger() {
 
 #[test]
 fn reads_go_on_while_all_index_nodes_are_down() {
-    World::explore(200..201, async |world| {
+    World::each(200..201, async |world| {
         let story = Story::begin(&world, settings()).await;
         story.work(Duration::from_secs(5), &Rates::NONE).await;
         let client = story.store.client("reader", 0);
