@@ -34,6 +34,18 @@ impl Default for SplitPolicy {
     }
 }
 
+impl SplitPolicy {
+    /// The default for tables of 64 MiB, in proportion for others: a tablet splits early at the size of one table,
+    /// and later at that of 128.
+    pub fn for_tables_of(table_bytes: u64) -> SplitPolicy {
+        SplitPolicy {
+            early_bytes: table_bytes,
+            later_bytes: table_bytes.saturating_mul(128),
+            ..SplitPolicy::default()
+        }
+    }
+}
+
 /// What a tablet carries.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct TabletLoad {
@@ -86,6 +98,11 @@ mod tests {
 
     fn split(frontends: u32, tablets: &[TabletLoad]) -> Option<u64> {
         split_next(&SplitPolicy::default(), frontends, tablets).map(|tablet| tablet.index)
+    }
+
+    #[test]
+    fn the_usual_tables_have_the_usual_policy() {
+        assert_eq!(SplitPolicy::for_tables_of(64 << 20), SplitPolicy::default());
     }
 
     #[test]

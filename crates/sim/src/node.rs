@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use lamina_env::clock::SimClock;
-use lamina_env::disk::memory::{Faults, MemDisk};
+use lamina_env::disk::memory::{Faults, Loss, MemDisk};
 use lamina_env::task::JoinHandle;
 use lamina_env::{Env, TaskGroup, random};
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ pub const START_MS: u64 = 1_767_225_600_000;
 /// A node. Its tasks end with a crash; its disk survives with what was synced, and its clock goes on.
 pub struct SimNode {
     name: String,
-    disk: MemDisk,
+    disk: Mutex<MemDisk>,
     clock: Arc<SimClock>,
     trace: Trace,
     network: SimNetwork,
@@ -55,11 +55,9 @@ impl SimNode {
         network: SimNetwork,
         boot: impl Fn(Life) -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) -> Arc<SimNode> {
-        let disk = MemDisk::new(random::u64());
-        disk.change_faults(SimNode::usual_times);
         Arc::new(SimNode {
             name: name.to_owned(),
-            disk,
+            disk: Mutex::new(new_disk()),
             clock: Arc::new(SimClock::starting_at(START_MS)),
             trace,
             network,
@@ -82,8 +80,16 @@ impl SimNode {
     }
 
     /// The disk, for its faults and for looking at what is durable. Services get theirs from [`Life::env`].
-    pub fn disk(&self) -> &MemDisk {
-        &self.disk
+    pub fn disk(&self) -> MemDisk {
+        self.disk.lock().clone()
+    }
+
+    /// The disk is lost, and an empty one takes its place: what starts here next has never been here. Ends the
+    /// present life.
+    pub fn replace_disk(&self) {
+        self.crash();
+        self.trace.push(format_args!("{} gets an empty disk", self.name));
+        *self.disk.lock() = new_disk();
     }
 
     /// The wall clock, to be made wrong.
@@ -119,7 +125,7 @@ impl SimNode {
             (present.number, tasks)
         };
         self.trace.push(format_args!("{} starts, life {number}", self.name));
-        let env = Env { clock: self.clock.clone(), disk: Arc::new(self.disk.mount()) };
+        let env = Env { clock: self.clock.clone(), disk: Arc::new(self.disk().mount()) };
         let network = self.network.of(&self.name, &tasks);
         let life = Life { name: self.name.clone(), number, env, tasks: tasks.clone(), network };
         tasks.spawn((self.boot)(life));
@@ -128,15 +134,20 @@ impl SimNode {
     /// Power loss: all tasks end where they wait, nobody can call the node, and the disk loses what was not synced.
     /// Nothing if the node is down.
     pub fn crash(&self) {
+        self.crash_with(Loss::Drawn);
+    }
+
+    /// [`SimNode::crash`] with a say in what the disk loses.
+    pub fn crash_with(&self, loss: Loss) {
         if self.end("crashes") {
-            self.disk.crash();
+            self.disk().crash_with(loss);
         }
     }
 
     /// The process is killed: as [`SimNode::crash`], but what was written stays, synced or not.
     pub fn kill(&self) {
         if self.end("is killed") {
-            self.disk.unmount();
+            self.disk().unmount();
         }
     }
 
@@ -149,6 +160,12 @@ impl SimNode {
         tasks.stop();
         true
     }
+}
+
+fn new_disk() -> MemDisk {
+    let disk = MemDisk::new(random::u64());
+    disk.change_faults(SimNode::usual_times);
+    disk
 }
 
 #[cfg(test)]

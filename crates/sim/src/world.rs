@@ -103,20 +103,24 @@ impl World {
         }
     }
 
-    /// Runs `scenario` with each of `seeds`, the first of them twice with a comparison of the digests. With
-    /// `SIM_SEED=n` in the environment, that seed alone; with `SIM_SEEDS=n`, the first `n` of `seeds` and beyond.
+    /// Runs `scenario` with each of `seeds`. With `SIM_SEED=n` in the environment, with that seed alone; with
+    /// `SIM_SEEDS=n`, with the first `n` of `seeds` and beyond.
+    ///
+    /// # Panics
+    /// As [`World::run`].
+    pub fn each(seeds: std::ops::Range<u64>, scenario: impl AsyncFn(World)) {
+        for seed in chosen(seeds) {
+            World::run(seed, &scenario);
+        }
+    }
+
+    /// [`World::each`], the first seed twice with a comparison of the digests; not with `SIM_ONCE=1`.
     ///
     /// # Panics
     /// As [`World::run`], and if the two runs of the first seed differ.
     pub fn explore(seeds: std::ops::Range<u64>, scenario: impl AsyncFn(World)) {
-        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-        let seeds = match (number("SIM_SEED"), number("SIM_SEEDS")) {
-            (Some(seed), _) => seed..seed.saturating_add(1),
-            (None, Some(count)) => seeds.start..seeds.start.saturating_add(count),
-            (None, None) => seeds,
-        };
-        let mut first = true;
-        for seed in seeds {
+        let mut first = number("SIM_ONCE") != Some(1);
+        for seed in chosen(seeds) {
             let ((), digest) = World::run_traced(seed, &scenario);
             if std::mem::take(&mut first) {
                 let ((), again) = World::run_traced(seed, &scenario);
@@ -199,6 +203,20 @@ impl World {
         eprintln!(
             "replay: SIM_SEED={seed} cargo test -p {package} {test}      (SIM_TRACE=1 prints every event)\n"
         );
+    }
+}
+
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// The seeds that the environment asks for, or `seeds`.
+fn chosen(seeds: std::ops::Range<u64>) -> std::ops::Range<u64> {
+    match (number("SIM_SEED"), number("SIM_SEEDS")) {
+        (Some(seed), _) => seed..seed.saturating_add(1),
+        (None, Some(count)) => seeds.start..seeds.start.saturating_add(count),
+        (None, None) => seeds,
     }
 }
 

@@ -246,7 +246,8 @@ pub async fn scan_into(
 /// Reads every key by scans in both directions and by gets, into the ledger.
 pub async fn read_all(client: &Client, ledger: &Ledger) -> Result<(), Error> {
     for reverse in [false, true] {
-        let options = ScanOptions { reverse, ..ScanOptions::default() };
+        let range = KeyRange::new(key(0), Some(key(KEYS)));
+        let options = ScanOptions { range, reverse, ..ScanOptions::default() };
         scan_into(client, ledger, options, (0, KEYS), None).await?;
     }
     for key in (0..KEYS).map(key) {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lamina_client::{Expected, Version};
+use lamina_workload::{Answer, Call, Item, Operation, Seen};
 use parking_lot::Mutex;
 
 /// What a write does to a key: a value, perhaps for a time, or nothing any more.
@@ -128,6 +129,41 @@ impl Ledger {
             count(|outcome| *outcome == Outcome::Unknown),
             book.reads.len(),
         )
+    }
+
+    /// The same for the judges of `lamina-workload`, which know less and judge by other rules: every write, and each
+    /// key that a read of the newest state saw as a get of its own.
+    pub fn history(&self) -> Vec<Operation> {
+        let book = self.0.lock();
+        let writes = book.writes.iter().map(|write| {
+            let items = write.actions.iter().map(|(key, action)| match action {
+                Action::Put { value, ttl_ms } => {
+                    Item { expires: ttl_ms.is_some(), ..Item::put(key.clone(), value.clone()) }
+                }
+                Action::Delete => Item::delete(key.clone()),
+            });
+            let (end, answer) = match write.outcome {
+                Outcome::Done(version) => (write.answered, Answer::Written { version: version.0 }),
+                Outcome::NotDone => (write.answered, Answer::Refused),
+                Outcome::Unknown => (None, Answer::Unknown),
+            };
+            let call = Call::Write { items: items.collect() };
+            Operation { session: write.client as u64, begin: write.called, end, call, answer }
+        });
+        let reads = book.reads.iter().filter(|read| read.newest).map(|read| {
+            let seen = |(value, version): &(Bytes, Version)| Seen {
+                value: value.clone().into(),
+                version: version.0,
+            };
+            Operation {
+                session: u64::MAX,
+                begin: read.called,
+                end: Some(read.answered),
+                call: Call::Get { key: read.key.clone().into() },
+                answer: Answer::Got { found: read.found.as_ref().map(seen), read_at: read.at.0 },
+            }
+        });
+        writes.chain(reads).collect()
     }
 
     /// Every contradiction, the first of each kind first; empty: the store kept its word.

@@ -13,11 +13,11 @@ use lamina_index::IndexOptions;
 use lamina_local::assemble::{self, End, Node};
 use lamina_local::store::names;
 use lamina_peers::admin::{Bootstrap, FirstMember, Identify};
-use lamina_peers::view::Settings;
+use lamina_peers::view::{NodeState, ReplicaPlacement, Settings};
 use lamina_peers::{Network, Peer, Port};
-use lamina_sim::World;
 use lamina_sim::network::Services;
 use lamina_sim::node::Life;
+use lamina_sim::{SimNode, World};
 use lamina_types::{ClusterId, RequestContext, Result, Role};
 use tokio::sync::mpsc;
 
@@ -45,7 +45,8 @@ fn log() -> LogOptions {
     }
 }
 
-/// A store on a world.
+/// A store on a world. Clones are the same store.
+#[derive(Clone)]
 pub struct Store {
     world: World,
     settings: Settings,
@@ -64,6 +65,21 @@ impl Store {
         store.bootstrap().await;
         store.wait_until_it_answers(Duration::from_secs(60)).await;
         store
+    }
+
+    /// The world.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// What bootstrap settled.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A machine by its name.
+    pub fn machine(&self, name: &str) -> Arc<SimNode> {
+        self.world.nodes()[name].clone()
     }
 
     /// Every node.
@@ -187,6 +203,17 @@ fn lacks(settings: &Settings, status: &lamina_peers::admin::Status) -> Option<St
         }
         if stats.under_replicated > 0 {
             return Some(format!("group {group}: {} tables lack copies", stats.under_replicated));
+        }
+    }
+    let lost = |placement: &&ReplicaPlacement| {
+        status.view.node(placement.node).is_none_or(|node| node.state != NodeState::Active)
+    };
+    for group in &status.view.groups {
+        if let Some(placement) = group.replicas.iter().find(lost) {
+            return Some(format!("group {}: {placement:?} is on a node that is lost", group.group));
+        }
+        if !group.leaving.is_empty() {
+            return Some(format!("group {}: {:?} have not left", group.group, group.leaving));
         }
     }
     for shard in &status.view.shards {

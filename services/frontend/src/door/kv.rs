@@ -39,16 +39,18 @@ impl KvDoor {
     }
 
     async fn serve(&self, context: &RequestContext, request: KvRequest) -> Result<KvAnswer> {
+        // A future is moved as a whole into the list of its stream: the frequent requests stay small, the others and
+        // the way to another node get a box of their own.
         match request {
             KvRequest::Get(get) => self.get(context, get).await,
-            KvRequest::BatchGet(get) => self.batch_get(context, get).await,
             KvRequest::Write(write) => self.write(context, write).await,
-            KvRequest::Scan(scan) => self.scan(context, scan).await,
+            KvRequest::BatchGet(get) => Box::pin(self.batch_get(context, get)).await,
+            KvRequest::Scan(scan) => Box::pin(self.scan(context, scan)).await,
             KvRequest::TakeSnapshot(take) => {
-                snapshot::take(&self.router, context, &take).await.map(KvAnswer::TakeSnapshot)
+                Box::pin(snapshot::take(&self.router, context, &take)).await.map(KvAnswer::TakeSnapshot)
             }
             KvRequest::ReleaseSnapshot(release) => {
-                snapshot::release(&self.router, context, release.snapshot).await?;
+                Box::pin(snapshot::release(&self.router, context, release.snapshot)).await?;
                 Ok(KvAnswer::ReleaseSnapshot(SnapshotReleased {}))
             }
             KvRequest::Hello(hello) => self.hello(&hello).map(KvAnswer::Hello),
@@ -65,7 +67,7 @@ impl KvDoor {
                 Ok(KvAnswer::Get(Got { value, read_at }))
             }
             Route::There { group, leader } => {
-                self.router.forward(context, group, leader, KvRequest::Get(get)).await
+                Box::pin(self.router.forward(context, group, leader, KvRequest::Get(get))).await
             }
         }
     }
@@ -134,7 +136,7 @@ impl KvDoor {
                 write::write(&self.searcher, context, &host, &request).await.map(KvAnswer::Write)
             }
             Route::There { group, leader } => {
-                self.router.forward(context, group, leader, KvRequest::Write(request)).await
+                Box::pin(self.router.forward(context, group, leader, KvRequest::Write(request))).await
             }
         }
     }

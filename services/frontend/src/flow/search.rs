@@ -51,6 +51,19 @@ impl Searcher {
         if tables.is_empty() {
             return Ok(None);
         }
+        // Boxed: what is found in memory does not carry the room for what is not.
+        Box::pin(self.find_in_tables(context, view, tablet, key, at, tables)).await
+    }
+
+    async fn find_in_tables(
+        &self,
+        context: &RequestContext,
+        view: &GroupView,
+        tablet: &TabletView,
+        key: &Bytes,
+        at: Version,
+        tables: Vec<TableId>,
+    ) -> Result<Option<Found>, SearchFault> {
         let records = records_of(view, &tables);
         let sought = [Sought { key: key.clone(), tables }];
         let handles = self.index.lookup(context, tablet.shard, &sought, at, &records).await?;

@@ -36,7 +36,7 @@ pub async fn write(
     host.throttle.admit(client.encoded_len()).await?;
     for _ in 0..LOOKS_MAX {
         if !request.conditions.is_empty() {
-            (client.read_at, client.conditions) = look_at(searcher, context, host, request).await?;
+            (client.read_at, client.conditions) = Box::pin(look_at(searcher, context, host, request)).await?;
         }
         match host.inbox().write(client.clone()).await? {
             WriteOutcome::Retry => {}

@@ -28,13 +28,12 @@ const REST: Duration = Duration::from_secs(10);
 
 /// Splits for ever.
 pub async fn run(work: Work) {
-    let policy = SplitPolicy::default();
     let mut tried: BTreeMap<TabletId, Instant> = BTreeMap::new();
     loop {
         time::sleep(LOOK).await;
         let view = work.view();
         tried.retain(|_, until| *until > time::now());
-        if let Some(tablet) = next_split(&work, &view, &policy, &tried) {
+        if let Some(tablet) = next_split(&work, &view, &tried) {
             tried.insert(tablet.id, time::now() + REST);
             match split(&work, &view, &tablet).await {
                 Ok(true) => drop(tried.remove(&tablet.id)),
@@ -49,13 +48,9 @@ pub async fn run(work: Work) {
     }
 }
 
-fn next_split(
-    work: &Work,
-    view: &GroupView,
-    policy: &SplitPolicy,
-    tried: &BTreeMap<TabletId, Instant>,
-) -> Option<Arc<TabletView>> {
+fn next_split(work: &Work, view: &GroupView, tried: &BTreeMap<TabletId, Instant>) -> Option<Arc<TabletView>> {
     let cluster = work.links.view().ok()?;
+    let policy = SplitPolicy::for_tables_of(cluster.settings.table_bytes);
     let frontends = cluster.nodes_of(Role::Frontend).filter(|node| node.state == NodeState::Active).count();
     let busy = work.jobs.0.lock().values().map(|(tablet, _)| *tablet).collect::<Vec<_>>();
     // A table that both halves of an earlier split view counts for each by its share.
@@ -77,7 +72,7 @@ fn next_split(
             splittable: !busy.contains(&tablet.id) && !tried.contains_key(&tablet.id),
         })
         .collect();
-    let id = split_next(policy, u32::try_from(frontends).unwrap_or(u32::MAX), &loads)?;
+    let id = split_next(&policy, u32::try_from(frontends).unwrap_or(u32::MAX), &loads)?;
     view.tablet(id).cloned()
 }
 
