@@ -3,11 +3,12 @@
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use lamina_env::task;
 use lamina_env::time::Duration;
 use lamina_local::processes::ProcessesOptions;
-use lamina_local::{NodeOptions, Processes, Store, UpError, UpOptions};
+use lamina_local::{NodeOptions, Processes, Store, UnsyncedVolumes, UpError, UpOptions};
 use lamina_local::{run_data, run_frontend, run_index};
 use lamina_peers::view::Settings;
 use lamina_telemetry::logs::{self, LogForm};
@@ -37,7 +38,13 @@ pub async fn up(args: UpArgs) -> Result<(), Failure> {
     if args.processes {
         let program = std::env::current_exe()
             .map_err(|error| Failure::Local(format!("cannot find the program that runs: {error}")))?;
-        let options = ProcessesOptions { program, dir: args.dir.clone(), listen: args.listen, settings };
+        let options = ProcessesOptions {
+            program,
+            dir: args.dir.clone(),
+            listen: args.listen,
+            settings,
+            log_segment_bytes: args.log_segment,
+        };
         let starting = Processes::up(options);
         let store = tokio::select! {
             biased;
@@ -49,15 +56,19 @@ pub async fn up(args: UpArgs) -> Result<(), Failure> {
         store.run_until(stop).await.map_err(refused)?;
     } else {
         let admin = admin_address(args.listen)?;
-        let options = UpOptions {
-            dir: args.dir.clone(),
+        let mut options = UpOptions {
             listen: Some(args.listen.to_string()),
             admin_listen: Some(admin.to_string()),
             settings,
             cache_bytes: args.cache,
             index_memory_bytes: args.index_memory,
+            log_segment_bytes: args.log_segment,
             version: VERSION.to_owned(),
+            ..UpOptions::embedded(args.dir.clone())
         };
+        if args.unsynced {
+            options.volumes = Arc::new(UnsyncedVolumes);
+        }
         let starting = Store::up(options);
         let store = tokio::select! {
             biased;
@@ -102,6 +113,8 @@ fn options(args: NodeArgs, memory_default: u64) -> NodeOptions {
         seeds: args.seeds,
         zone: args.zone,
         memory_bytes: args.memory.unwrap_or(memory_default),
+        log_segment_bytes: args.log_segment,
+        checkpoint_log_bytes: args.checkpoint_log,
         version: VERSION.to_owned(),
     }
 }
@@ -200,6 +213,7 @@ fn refused(error: UpError) -> Failure {
     match error {
         UpError::Refused(_) | UpError::Listen(_) => Failure::Refused(error.to_string()),
         UpError::Io { .. } => Failure::Refused(error.to_string()),
+        UpError::Damaged(_) => Failure::Damage(error.to_string()),
         UpError::Failed(_) => {
             Failure::Ended(format!("{error}; start it again: what was acknowledged is on disk"))
         }
