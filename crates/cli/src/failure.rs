@@ -19,7 +19,7 @@ use lamina_types::{Error, Kind, Reason};
 /// Why a command did not succeed.
 #[derive(Debug)]
 pub enum Failure {
-    /// What was asked for is not there.
+    /// What was asked for is not there, or not as it was expected.
     NotFound(String),
     /// The command or its input is wrong.
     Usage(String),

@@ -3,11 +3,12 @@
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use lamina_env::task;
 use lamina_env::time::Duration;
 use lamina_local::processes::ProcessesOptions;
-use lamina_local::{NodeOptions, Processes, Store, UpError, UpOptions};
+use lamina_local::{NodeOptions, Processes, Store, UnsyncedVolumes, UpError, UpOptions};
 use lamina_local::{run_data, run_frontend, run_index};
 use lamina_peers::view::Settings;
 use lamina_telemetry::logs::{self, LogForm};
@@ -37,7 +38,16 @@ pub async fn up(args: UpArgs) -> Result<(), Failure> {
     if args.processes {
         let program = std::env::current_exe()
             .map_err(|error| Failure::Local(format!("cannot find the program that runs: {error}")))?;
-        let options = ProcessesOptions { program, dir: args.dir.clone(), listen: args.listen, settings };
+        let options = ProcessesOptions {
+            program,
+            dir: args.dir.clone(),
+            listen: args.listen,
+            settings,
+            cache_bytes: args.cache,
+            index_memory_bytes: args.index_memory,
+            threads: threads_of_each(args.threads),
+            log_segment_bytes: args.log_segment,
+        };
         let starting = Processes::up(options);
         let store = tokio::select! {
             biased;
@@ -49,15 +59,19 @@ pub async fn up(args: UpArgs) -> Result<(), Failure> {
         store.run_until(stop).await.map_err(refused)?;
     } else {
         let admin = admin_address(args.listen)?;
-        let options = UpOptions {
-            dir: args.dir.clone(),
+        let mut options = UpOptions {
             listen: Some(args.listen.to_string()),
             admin_listen: Some(admin.to_string()),
             settings,
             cache_bytes: args.cache,
             index_memory_bytes: args.index_memory,
+            log_segment_bytes: args.log_segment,
             version: VERSION.to_owned(),
+            ..UpOptions::embedded(args.dir.clone())
         };
+        if args.unsynced {
+            options.volumes = Arc::new(UnsyncedVolumes);
+        }
         let starting = Store::up(options);
         let store = tokio::select! {
             biased;
@@ -102,6 +116,8 @@ fn options(args: NodeArgs, memory_default: u64) -> NodeOptions {
         seeds: args.seeds,
         zone: args.zone,
         memory_bytes: args.memory.unwrap_or(memory_default),
+        log_segment_bytes: args.log_segment,
+        checkpoint_log_bytes: args.checkpoint_log,
         version: VERSION.to_owned(),
     }
 }
@@ -125,6 +141,13 @@ fn settings(args: &UpArgs) -> Settings {
         development: args.frontends < usual.frontends || args.data_nodes < usual.data_nodes,
         ..usual
     }
+}
+
+/// Threads of each process where a whole store shares one machine: most of the work at a time is that of three nodes,
+/// and a process with one thread hands nothing over between threads.
+fn threads_of_each(asked: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if asked > 0 { asked } else { (cores / 3).max(1) }
 }
 
 fn admin_address(listen: SocketAddr) -> Result<SocketAddr, Failure> {
@@ -200,6 +223,7 @@ fn refused(error: UpError) -> Failure {
     match error {
         UpError::Refused(_) | UpError::Listen(_) => Failure::Refused(error.to_string()),
         UpError::Io { .. } => Failure::Refused(error.to_string()),
+        UpError::Damaged(_) => Failure::Damage(error.to_string()),
         UpError::Failed(_) => {
             Failure::Ended(format!("{error}; start it again: what was acknowledged is on disk"))
         }

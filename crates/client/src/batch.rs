@@ -43,6 +43,11 @@ impl Batch {
         self
     }
 
+    /// A condition, counted from 0 as the detail `condition` of `CONDITION_FAILED` counts.
+    pub fn condition(&self, nth: usize) -> Option<(&Bytes, Expected)> {
+        self.conditions.get(nth).map(|condition| (&condition.key, condition.expected))
+    }
+
     /// How many operations there are.
     pub fn len(&self) -> usize {
         self.operations.len()

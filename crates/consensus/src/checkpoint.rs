@@ -12,7 +12,7 @@ pub mod format;
 pub mod shelf;
 
 pub use format::Head;
-pub use shelf::{Checked, Checkpoint, Shelf};
+pub use shelf::{Checked, Checkpoint, Shelf, verify};
 
 /// Whether a checkpoint was refused because another version wrote it.
 pub fn is_of_another_format(error: &std::io::Error) -> bool {

@@ -27,6 +27,7 @@ pub mod store;
 mod wal;
 pub mod wire;
 
+pub use checkpoint::verify as verify_checkpoint;
 pub use error::{LogFailure, MemberError, OpenError, ProposeError, RoundError};
 pub use machine::{Frozen, StateMachine, Stop};
 pub use options::LogOptions;

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use lamina_consensus::LogOptions;
 use lamina_data::{DataNode, DataNodeOptions};
 use lamina_env::time::{self, Duration};
 use lamina_env::{Env, task};
@@ -11,7 +12,9 @@ use lamina_frontend::{FrontendNode, FrontendOptions};
 use lamina_index::{IndexNode, IndexOptions};
 use lamina_node::{IdentityDoor, Me};
 use lamina_peers::Network;
+use lamina_peers::view::Settings;
 use lamina_rpc::{Guard, Identity, Services};
+use lamina_types::Reason;
 
 /// A node that can be served at once, and lives when its future is driven.
 pub struct Node {
@@ -24,13 +27,16 @@ pub struct Node {
 }
 
 /// Why a node ended.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum End {
-    /// The log on its volume is damaged: it must be replaced under a new identity.
+    /// The log on its volume is damaged, or the volume was released: it must be replaced under a new identity.
+    #[error("{0}")]
     Corrupt(String),
     /// A write of its log failed: the whole process must end.
+    #[error("{0}")]
     Failed(String),
     /// The volume or the store refuses it.
+    #[error("{0}")]
     Refused(String),
 }
 
@@ -87,6 +93,10 @@ fn frontend_end(ended: lamina_frontend::Ended) -> End {
         lamina_frontend::Ended::LogCorrupt(error) => End::Corrupt(error.to_string()),
         lamina_frontend::Ended::LogRefused(error) => End::Refused(error.to_string()),
         lamina_frontend::Ended::LogFailed(error) => End::Failed(error.to_string()),
+        // Others hold what it held (protocols §10.3): it begins anew, as one whose log is damaged.
+        lamina_frontend::Ended::Refused(error) if error.reason() == Reason::NodeRemoved => {
+            End::Corrupt(error.to_string())
+        }
         lamina_frontend::Ended::Refused(error) => End::Refused(error.to_string()),
         lamina_frontend::Ended::Volume(error) => End::Refused(error.to_string()),
     }
@@ -108,4 +118,10 @@ fn identity_of(me: Arc<Me>) -> Arc<Identity> {
         }
     }));
     identity
+}
+
+/// How far the log of a replica grows between two checkpoints (protocols §8.2): a store with small memtables has small
+/// checkpoints, and may make them often.
+pub fn checkpoint_log_bytes(settings: &Settings) -> u64 {
+    LogOptions::default().checkpoint_log_bytes.min(settings.memtable_bytes.saturating_mul(2))
 }

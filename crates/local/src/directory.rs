@@ -5,6 +5,7 @@
 //! DIR/endpoints.json    where everything answers, written at each start
 //! DIR/frontend-0/ …     one volume for each frontend
 //! DIR/data-0/ …         one volume for each data node
+//! DIR/LOCK              held as long as a store runs here
 //! DIR/replaced/ …       volumes of nodes whose log was damaged, set aside
 //! ```
 
@@ -15,6 +16,7 @@ use lamina_env::Disk;
 use lamina_env::disk::OpenMode;
 use lamina_env::disk::os::OsDisk;
 use lamina_peers::admin::Bootstrap;
+use lamina_types::Role;
 use serde::{Deserialize, Serialize};
 
 const RECORD: &str = "bootstrap.json";
@@ -51,14 +53,6 @@ impl Directory {
     /// The path.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The volume of a node.
-    ///
-    /// # Errors
-    /// The operating system refuses.
-    pub fn volume(&self, node: &str) -> io::Result<OsDisk> {
-        OsDisk::open(self.path.join(node))
     }
 
     /// The bootstrap record.
@@ -129,4 +123,9 @@ impl Directory {
         self.disk.rename(&temporary, name).await?;
         self.disk.sync_dir("").await
     }
+}
+
+/// The names of the nodes of a role.
+pub fn names(role: Role, count: u32) -> Vec<String> {
+    (0..count).map(|ordinal| format!("{role}-{ordinal}")).collect()
 }

@@ -6,6 +6,10 @@
 //! | [`assemble`] | one node of each role behind its guard |
 //! | [`network`] | peers inside one process |
 //! | [`directory`] | what lies in the directory of `lamina up` |
+//! | [`error`] | why a store does not start, or ended |
+//! | [`entrance`] | what is looked at before a store starts there, and before anything is written |
+//! | [`volumes`] | where the volumes of nodes come from |
+//! | [`keeper`] | replaces nodes whose volume is lost |
 //! | [`process`] | one node as a process of its own, over gRPC |
 //! | [`processes`] | a whole store as one process for each node |
 //!
@@ -13,12 +17,19 @@
 
 pub mod assemble;
 pub mod directory;
+pub mod entrance;
+pub mod error;
+pub mod keeper;
 pub mod network;
 pub mod process;
 pub mod processes;
 pub mod store;
+pub mod volumes;
 
+pub use error::UpError;
+pub use lamina_consensus::verify_checkpoint;
 pub use network::LocalNetwork;
 pub use process::{NodeOptions, run_data, run_frontend, run_index};
 pub use processes::Processes;
-pub use store::{Store, UpError, UpOptions};
+pub use store::{Store, UpOptions};
+pub use volumes::{OsVolumes, UnsyncedVolumes, Volumes};

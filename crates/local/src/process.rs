@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lamina_consensus::LogOptions;
 use lamina_data::DataNodeOptions;
 use lamina_env::Env;
 use lamina_env::clock::OsClock;
@@ -18,7 +19,7 @@ use lamina_telemetry::metrics::Metrics;
 use lamina_types::Role;
 
 use crate::assemble::{self, End, Node};
-use crate::store::UpError;
+use crate::error::UpError;
 
 /// How one node is started.
 #[derive(Clone, Debug)]
@@ -39,6 +40,10 @@ pub struct NodeOptions {
     pub zone: String,
     /// Frontends: bytes of the block cache. Index nodes: bytes of index parts.
     pub memory_bytes: u64,
+    /// Frontends: bytes of one segment of the log, allocated ahead.
+    pub log_segment_bytes: u64,
+    /// Frontends: a replica makes a checkpoint when its log has grown by so many bytes.
+    pub checkpoint_log_bytes: u64,
     /// The version of the program.
     pub version: String,
 }
@@ -55,7 +60,11 @@ pub async fn run_frontend(options: NodeOptions, shutdown: impl Future<Output = (
         zone: options.zone.clone(),
         cache_bytes: options.memory_bytes,
         version: options.version.clone(),
-        log: lamina_consensus::LogOptions::default(),
+        log: LogOptions {
+            segment_bytes: options.log_segment_bytes,
+            checkpoint_log_bytes: options.checkpoint_log_bytes,
+            ..LogOptions::default()
+        },
     };
     let node = assemble::frontend(env(&options)?, network(), frontend).await.map_err(refused)?;
     run(node, Role::Frontend, options, shutdown).await
@@ -159,6 +168,7 @@ fn network() -> Arc<dyn Network> {
 fn refused(end: End) -> UpError {
     match end {
         End::Failed(why) => UpError::Failed(why),
-        End::Corrupt(why) | End::Refused(why) => UpError::Refused(why),
+        End::Corrupt(why) => UpError::Damaged(why),
+        End::Refused(why) => UpError::Refused(why),
     }
 }

@@ -5,28 +5,35 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 
-use futures::future::join_all;
 use lamina_client::Client;
+use lamina_env::Env;
+use lamina_env::clock::{Clock, OsClock};
+use lamina_env::disk::Lock;
 use lamina_env::time::{self, Duration};
 use lamina_env::{random, task};
 use lamina_peers::Network;
 use lamina_peers::admin::{Bootstrap, FirstMember, Identify, Identity};
 use lamina_peers::view::Settings;
 use lamina_rpc::GrpcNetwork;
-use lamina_types::{ClusterId, RequestContext, Role};
+use lamina_types::{ClusterId, Reason, RequestContext, Role};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
-use crate::directory::{Directory, Endpoints};
-use crate::store::{UpError, names};
+use crate::assemble::checkpoint_log_bytes;
+use crate::directory::{Directory, Endpoints, names};
+use crate::entrance::{Entered, enter};
+use crate::error::{READY, UpError, io};
+use crate::keeper::Keeper;
+use crate::volumes::{OsVolumes, Volumes};
 
-/// How long a start may take before it is given up.
-const READY: Duration = Duration::from_secs(60);
 /// Before a process that ended is started again.
 const RESTART: Duration = Duration::from_millis(500);
 /// The exit code of a process whose volume or store refuses it.
 const REFUSED: i32 = 78;
+/// The exit code of a process whose log is damaged.
+const DAMAGED: i32 = 5;
 
 /// A store of processes.
 pub struct Processes {
@@ -35,6 +42,8 @@ pub struct Processes {
     is_new: bool,
     took: Duration,
     ended: mpsc::Receiver<UpError>,
+    keeper: Keeper,
+    _lock: Box<dyn Lock>,
 }
 
 /// How processes are started.
@@ -48,6 +57,14 @@ pub struct ProcessesOptions {
     pub listen: SocketAddr,
     /// What is settled when the store begins.
     pub settings: Settings,
+    /// Bytes of each frontend's block cache.
+    pub cache_bytes: u64,
+    /// Bytes of index parts on each index node.
+    pub index_memory_bytes: u64,
+    /// Threads of each process.
+    pub threads: usize,
+    /// Bytes of one segment of each frontend's log, allocated ahead.
+    pub log_segment_bytes: u64,
 }
 
 impl Processes {
@@ -57,10 +74,9 @@ impl Processes {
     /// [`UpError`].
     pub async fn up(options: ProcessesOptions) -> Result<Processes, UpError> {
         let started = time::now();
-        let directory = Directory::open(&options.dir).map_err(io("opening the directory"))?;
-        let record = directory.record().await.map_err(io("reading the bootstrap record"))?;
+        let entered = enter(&options.dir, &OsVolumes, &options.settings).await?;
+        let Entered { directory, record, settings, lock } = entered;
         let is_new = record.is_none();
-        let settings = record.as_ref().map_or(options.settings.clone(), |record| record.settings.clone());
         let seeds: Vec<String> =
             (0..settings.frontends).map(|at| address(&options, Role::Frontend, at)).collect();
         // The first members look for one another where the record says, before anybody can tell them better.
@@ -71,6 +87,7 @@ impl Processes {
                  start it with the address that it began with"
             )));
         }
+        let keeper = Keeper::new(Arc::new(GrpcNetwork::new()), seeds.clone());
         let (end, ended) = mpsc::channel(16);
         let mut endpoints = Endpoints { clients: seeds.clone(), ..Endpoints::default() };
         let roles = [
@@ -82,15 +99,36 @@ impl Processes {
             for (at, name) in (0u32..).zip(names(role, nodes)) {
                 let at = address(&options, role, at);
                 endpoints.nodes.push((name.clone(), at.clone()));
-                let start = Start { options: options.clone(), role, name, address: at, seeds: seeds.clone() };
+                let start = Start {
+                    options: options.clone(),
+                    role,
+                    name,
+                    address: at,
+                    seeds: seeds.clone(),
+                    checkpoint_log_bytes: checkpoint_log_bytes(&settings),
+                    directory: directory.clone(),
+                    keeper: keeper.clone(),
+                };
                 let child = start.spawn()?;
                 drop(task::spawn(start.watch(child, end.clone())));
             }
         }
-        let mut processes =
-            Processes { endpoints, cluster: ClusterId(0), is_new, took: Duration::ZERO, ended };
-        processes.cluster = processes.bootstrap(&directory, record, &settings).await?;
-        processes.wait_until_ready(started).await?;
+        let mut processes = Processes {
+            endpoints,
+            cluster: ClusterId(0),
+            is_new,
+            took: Duration::ZERO,
+            ended,
+            keeper,
+            _lock: lock,
+        };
+        let record = match record {
+            Some(record) => record,
+            None => processes.found(&directory, &settings).await?,
+        };
+        processes.cluster = record.cluster;
+        processes.wait_until_ready(started, &record).await?;
+        drop(task::spawn(processes.keeper.clone().watch()));
         directory.write_endpoints(&processes.endpoints).await.map_err(io("writing endpoints.json"))?;
         processes.took = started.elapsed();
         Ok(processes)
@@ -133,50 +171,18 @@ impl Processes {
         }
     }
 
-    async fn bootstrap(
-        &mut self,
-        directory: &Directory,
-        record: Option<Bootstrap>,
-        settings: &Settings,
-    ) -> Result<ClusterId, UpError> {
+    /// Writes the bootstrap record of a new store, once all its frontends answer.
+    async fn found(&mut self, directory: &Directory, settings: &Settings) -> Result<Bootstrap, UpError> {
         let network = GrpcNetwork::new();
         let mut members = Vec::new();
         for address in self.endpoints.clients.clone() {
             let identity = self.identify(&network, &address).await?;
-            if let Some(node) = identity.node {
-                members.push((FirstMember { node, address }, identity.cluster));
-            }
+            members.extend(identity.node.map(|node| FirstMember { node, address }));
         }
-        let record = match record {
-            Some(record) => record,
-            None => {
-                if let Some(cluster) = members.iter().find_map(|(_, cluster)| *cluster) {
-                    return Err(UpError::Refused(format!(
-                        "the directory holds volumes of store {cluster} but no bootstrap.json; put it back"
-                    )));
-                }
-                let first = if settings.development { 1 } else { 3 };
-                let record = Bootstrap {
-                    cluster: ClusterId(random::u128()),
-                    members: members.iter().take(first).map(|(member, _)| member.clone()).collect(),
-                    settings: settings.clone(),
-                };
-                directory.write_record(&record).await.map_err(io("writing the bootstrap record"))?;
-                record
-            }
-        };
-        let is_listed = |member: &FirstMember| record.members.iter().any(|listed| listed.node == member.node);
-        let listed = members.iter().filter(|(member, cluster)| cluster.is_none() && is_listed(member));
-        let orders = listed.map(|(member, _)| {
-            let peer = network.admin(&member.address);
-            let context = RequestContext::new(random::u128(), 10_000);
-            let order = record.clone();
-            async move { peer.call(context, order).await }
-        });
-        for order in join_all(orders).await {
-            order.map_err(|error| UpError::Refused(error.to_string()))?;
-        }
-        Ok(record.cluster)
+        members.truncate(if settings.development { 1 } else { 3 });
+        let record = Bootstrap { cluster: ClusterId(random::u128()), members, settings: settings.clone() };
+        directory.write_record(&record).await.map_err(io("writing the bootstrap record"))?;
+        Ok(record)
     }
 
     async fn identify(&mut self, network: &GrpcNetwork, address: &str) -> Result<Identity, UpError> {
@@ -197,13 +203,14 @@ impl Processes {
         }
     }
 
-    async fn wait_until_ready(&mut self, started: time::Instant) -> Result<(), UpError> {
-        let client = self.client();
+    async fn wait_until_ready(&mut self, started: time::Instant, record: &Bootstrap) -> Result<(), UpError> {
+        let (network, client) = (GrpcNetwork::new(), self.client());
         let mut why = String::from("no node has answered yet");
         while started.elapsed() < READY {
             if let Ok(error) = self.ended.try_recv() {
                 return Err(error);
             }
+            order(&network, record).await?;
             let options = lamina_client::Options { deadline: Duration::from_secs(1), repeat: false };
             match client.clone().with(options).probe().await {
                 Ok(_) => return Ok(()),
@@ -211,8 +218,29 @@ impl Processes {
             }
             time::sleep(Duration::from_millis(10)).await;
         }
-        Err(UpError::NotReady { why })
+        Err(UpError::NotReady { why: why + &self.keeper.complaint() })
     }
+}
+
+/// Gives the record to those first members that answer and have no store yet. One whose volume is damaged never
+/// answers, and the others do without it.
+async fn order(network: &GrpcNetwork, record: &Bootstrap) -> Result<(), UpError> {
+    let orders = record.members.iter().map(|member| async move {
+        let peer = network.admin(&member.address);
+        let context = |ms| RequestContext::new(random::u128(), ms);
+        let Ok(identity) = peer.call(context(1_000), Identify {}).await else { return Ok(()) };
+        if identity.cluster.is_some() || identity.node != Some(member.node) {
+            return Ok(());
+        }
+        match peer.call(context(10_000), record.clone()).await {
+            Ok(_) => Ok(()),
+            // It has ended meanwhile, and is started again.
+            Err(error) if error.outcome_unknown() || error.reason() == Reason::Unreachable => Ok(()),
+            Err(error) if error.reason() == Reason::NotReady => Ok(()),
+            Err(error) => Err(UpError::Refused(error.to_string())),
+        }
+    });
+    futures::future::try_join_all(orders).await.map(|_| ())
 }
 
 /// Where a node listens.
@@ -233,6 +261,9 @@ struct Start {
     name: String,
     address: String,
     seeds: Vec<String>,
+    checkpoint_log_bytes: u64,
+    directory: Arc<Directory>,
+    keeper: Keeper,
 }
 
 impl Start {
@@ -242,6 +273,15 @@ impl Start {
         command.args(["--listen", &self.address, "--advertise", &self.address]);
         command.arg("--dir").arg(self.options.dir.join(&self.name));
         command.args(["--seeds", &self.seeds.join(",")]);
+        command.args(["--log-segment", &self.options.log_segment_bytes.to_string()]);
+        command.args(["--checkpoint-log", &self.checkpoint_log_bytes.to_string()]);
+        command.args(["--threads", &self.options.threads.to_string()]);
+        let memory = match self.role {
+            Role::Frontend => Some(self.options.cache_bytes),
+            Role::Index => Some(self.options.index_memory_bytes),
+            Role::Data => None,
+        };
+        command.args(memory.iter().flat_map(|bytes| ["--memory".to_owned(), bytes.to_string()]));
         if std::env::var_os("LAMINA_LOG").is_none() {
             command.env("LAMINA_LOG", "warn,openraft=error");
         }
@@ -269,9 +309,14 @@ impl Start {
                 let _ = end.send(UpError::Refused(why)).await;
                 return;
             }
-            tracing::warn!(node = self.name, %status, "a process has ended; it is started again");
-            time::sleep(RESTART).await;
-            match self.spawn() {
+            let again = if status.code() == Some(DAMAGED) {
+                self.replace().await
+            } else {
+                tracing::warn!(node = self.name, %status, "a process has ended; it is started again");
+                time::sleep(RESTART).await;
+                Ok(())
+            };
+            match again.and_then(|()| self.spawn()) {
                 Ok(again) => child = again,
                 Err(error) => {
                     let _ = end.send(error).await;
@@ -280,8 +325,21 @@ impl Start {
             }
         }
     }
-}
 
-fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> UpError {
-    move |error| UpError::Io { doing: doing.to_owned(), error }
+    /// Sets the volume of a frontend whose log is damaged aside, once the store can do without it.
+    async fn replace(&self) -> Result<(), UpError> {
+        let name = &self.name;
+        self.keeper.note_damage(name, "its log is damaged, its own words stand above")?;
+        tracing::error!(node = name, "the node is replaced under a new identity");
+        let disk =
+            OsVolumes.open(self.options.dir.join(name)).await.map_err(io("opening a damaged volume"))?;
+        let env = Env { clock: Arc::new(OsClock), disk };
+        let identity = lamina_node::identity::read(&env, self.role).await;
+        let identity = identity.map_err(|error| UpError::Refused(format!("{name}: {error}")))?;
+        if let Some(lost) = identity.map(|identity| identity.node) {
+            self.keeper.release(name, lost).await;
+        }
+        self.directory.set_aside(name, OsClock.now_ms()).map_err(io("setting a damaged volume aside"))?;
+        Ok(())
+    }
 }

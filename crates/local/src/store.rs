@@ -6,35 +6,34 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join_all;
 use lamina_client::Client;
+use lamina_consensus::LogOptions;
 use lamina_data::DataNodeOptions;
 use lamina_env::clock::{Clock, OsClock};
-use lamina_env::disk::Disk;
+use lamina_env::disk::Lock;
 use lamina_env::task::TaskGroup;
 use lamina_env::time::{self, Duration, Instant};
 use lamina_env::{Env, random};
 use lamina_frontend::FrontendOptions;
 use lamina_index::IndexOptions;
 use lamina_peers::Network;
-use lamina_peers::admin::{Bootstrap, FirstMember, Identify, ReleaseVolume, SetNodeState};
-use lamina_peers::view::{NodeState, Settings};
+use lamina_peers::admin::{Bootstrap, FirstMember, Identify};
+use lamina_peers::view::Settings;
 use lamina_rpc::{Server, ServerOptions, Services, serve};
 use lamina_telemetry::http::{HttpDoor, HttpOptions};
 use lamina_telemetry::metrics::Metrics;
-use lamina_types::{ClusterId, Error, NodeId, RequestContext, Role};
+use lamina_types::{ClusterId, RequestContext, Role};
 use tokio::sync::mpsc;
 
-use crate::assemble::{self, End, Node};
-use crate::directory::{Directory, Endpoints};
+use crate::assemble::{self, End, Node, checkpoint_log_bytes};
+use crate::directory::{Directory, Endpoints, names};
+use crate::entrance::{Entered, enter};
+use crate::error::{READY, UpError, io};
+use crate::keeper::Keeper;
 use crate::network::LocalNetwork;
-
-/// How long a start may take before it is given up.
-const READY: Duration = Duration::from_secs(60);
-/// A dead node may be declared lost after this time; a little more, because clocks of heartbeats lag.
-const LOST: Duration = Duration::from_secs(31);
+use crate::volumes::{OsVolumes, Volumes};
 
 /// How a store is started.
 #[derive(Clone, Debug)]
@@ -51,6 +50,10 @@ pub struct UpOptions {
     pub cache_bytes: u64,
     /// Bytes of index parts on each index node.
     pub index_memory_bytes: u64,
+    /// Bytes of one segment of each frontend's log, allocated ahead.
+    pub log_segment_bytes: u64,
+    /// Where volumes come from.
+    pub volumes: Arc<dyn Volumes>,
     /// The version of the program.
     pub version: String,
 }
@@ -65,37 +68,11 @@ impl UpOptions {
             settings: Settings::default(),
             cache_bytes: 128 << 20,
             index_memory_bytes: 1 << 30,
+            log_segment_bytes: LogOptions::default().segment_bytes,
+            volumes: Arc::new(OsVolumes),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
-}
-
-/// Why a store does not start, or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum UpError {
-    /// The directory cannot be used: it belongs to another store, is in use, is damaged. Nothing was written.
-    #[error("{0}")]
-    Refused(String),
-    /// The operating system refuses.
-    #[error("{doing}: {error}")]
-    Io {
-        /// What was being done.
-        doing: String,
-        /// What the operating system says.
-        error: std::io::Error,
-    },
-    /// The address is taken.
-    #[error("{0}")]
-    Listen(Error),
-    /// A write of a log failed: the process must end, and may start again.
-    #[error("{0}")]
-    Failed(String),
-    /// It did not become ready in time.
-    #[error("the store did not become ready within {} seconds: {why}", READY.as_secs())]
-    NotReady {
-        /// What it was waiting for.
-        why: String,
-    },
 }
 
 /// A whole store in this process.
@@ -108,8 +85,10 @@ pub struct Store {
     took: Duration,
     ended: mpsc::Receiver<UpError>,
     nodes: TaskGroup,
+    keeper: Keeper,
     server: Option<Server>,
     _http: Option<HttpDoor>,
+    _lock: Box<dyn Lock>,
 }
 
 impl Store {
@@ -119,25 +98,27 @@ impl Store {
     /// [`UpError`].
     pub async fn up(options: UpOptions) -> Result<Store, UpError> {
         let started = time::now();
-        let directory = Arc::new(Directory::open(&options.dir).map_err(io("opening the directory"))?);
-        let record = directory.record().await.map_err(io("reading the bootstrap record"))?;
+        let entered = enter(&options.dir, options.volumes.as_ref(), &options.settings).await?;
+        let Entered { directory, record, settings, lock } = entered;
         let is_new = record.is_none();
-        let settings = record.as_ref().map_or(options.settings.clone(), |record| record.settings.clone());
         let network = LocalNetwork::new();
         let (end, ended) = mpsc::channel(16);
         let nodes = TaskGroup::new();
+        let frontends = names(Role::Frontend, settings.frontends);
+        let keeper = Keeper::new(Arc::new(network.clone()), frontends.clone());
         let supervisor = Supervisor {
             directory: directory.clone(),
             network: network.clone(),
             options: options.clone(),
-            seeds: names(Role::Frontend, settings.frontends),
+            seeds: frontends.clone(),
+            checkpoint_log_bytes: checkpoint_log_bytes(&settings),
             end,
             nodes: nodes.clone(),
-            replacing: Arc::default(),
+            keeper: keeper.clone(),
         };
         supervisor.start_all(&settings).await?;
         let cluster = supervisor.bootstrap(record, &settings).await?;
-        let frontends = names(Role::Frontend, settings.frontends);
+        drop(nodes.spawn(keeper.clone().watch()));
         let mut store = Store {
             network,
             frontends,
@@ -147,8 +128,10 @@ impl Store {
             took: Duration::ZERO,
             ended,
             nodes,
+            keeper,
             server: None,
             _http: None,
+            _lock: lock,
         };
         store.wait_until_ready(started).await?;
         store.open_doors(&options).await?;
@@ -225,7 +208,7 @@ impl Store {
             time::sleep(Duration::from_millis(5)).await;
         }
         self.nodes.stop();
-        Err(UpError::NotReady { why })
+        Err(UpError::NotReady { why: why + &self.keeper.complaint() })
     }
 
     async fn open_doors(&mut self, options: &UpOptions) -> Result<(), UpError> {
@@ -276,10 +259,10 @@ struct Supervisor {
     network: LocalNetwork,
     options: UpOptions,
     seeds: Vec<String>,
+    checkpoint_log_bytes: u64,
     end: mpsc::Sender<UpError>,
     nodes: TaskGroup,
-    /// A frontend is being replaced: the others have to keep a majority of every group until that is done.
-    replacing: Arc<AtomicBool>,
+    keeper: Keeper,
 }
 
 impl Supervisor {
@@ -338,9 +321,13 @@ impl Supervisor {
                     zone,
                     cache_bytes: self.options.cache_bytes,
                     version,
-                    log: lamina_consensus::LogOptions::default(),
+                    log: LogOptions {
+                        segment_bytes: self.options.log_segment_bytes,
+                        checkpoint_log_bytes: self.checkpoint_log_bytes,
+                        ..LogOptions::default()
+                    },
                 };
-                assemble::frontend(self.env(&name)?, network, options).await
+                assemble::frontend(self.env(&name).await?, network, options).await
             }
             Role::Index => {
                 let memory_bytes_max = self.options.index_memory_bytes;
@@ -349,14 +336,14 @@ impl Supervisor {
             }
             Role::Data => {
                 let options = DataNodeOptions { name: name.clone(), address, seeds, zone, version };
-                assemble::data(self.env(&name)?, network, options).await
+                assemble::data(self.env(&name).await?, network, options).await
             }
         }
     }
 
-    fn env(&self, name: &str) -> Result<Env, End> {
-        let disk = self.directory.volume(name).map_err(|error| End::Refused(error.to_string()))?;
-        let disk: Arc<dyn Disk> = Arc::new(disk);
+    async fn env(&self, name: &str) -> Result<Env, End> {
+        let disk = self.options.volumes.open(self.directory.path().join(name)).await;
+        let disk = disk.map_err(|error| End::Refused(error.to_string()))?;
         Ok(Env { clock: Arc::new(OsClock), disk })
     }
 
@@ -384,91 +371,32 @@ impl Supervisor {
 
     /// Replaces a node whose log is damaged under a new identity, as the operator does in a cluster.
     async fn replace(self, role: Role, name: String, why: String) {
-        if self.seeds.len() < 3 || self.replacing.swap(true, Ordering::AcqRel) {
-            let why = format!(
-                "{name}: {why}; it is not replaced by itself, because the other frontends may not hold everything that it holds"
-            );
-            let _ = self.end.send(UpError::Refused(why)).await;
-            return;
-        }
-        tracing::error!(node = name, why, "the node is replaced under a new identity");
-        let lost = lamina_node::identity::read(
-            &match self.env(&name) {
-                Ok(env) => env,
-                Err(_) => return,
-            },
-            role,
-        )
-        .await
-        .ok()
-        .flatten()
-        .map(|identity| identity.node);
-        if let Err(error) = self.directory.set_aside(&name, OsClock.now_ms()) {
-            let doing = format!("setting the volume of {name} aside");
-            let _ = self.end.send(UpError::Io { doing, error }).await;
-            return;
-        }
-        match self.open(role, &name).await {
-            Ok(node) => self.run(role, name, node),
-            Err(end) => {
-                let _ = self.end.send(UpError::Refused(format!("{name}: {end:?}"))).await;
-                return;
-            }
-        }
-        let Some(lost) = lost else { return };
-        if self.bury(lost).await {
-            self.replacing.store(false, Ordering::Release);
+        if let Err(error) = self.try_replace(role, &name, why).await {
+            let _ = self.end.send(error).await;
         }
     }
 
-    /// Declares a lost node dead, and releases its volume, so that its replicas are placed elsewhere. Whether it could.
-    async fn bury(&self, lost: NodeId) -> bool {
-        let deadline = time::now() + LOST * 20;
-        let mut dead = false;
-        while time::now() < deadline {
-            for seed in &self.seeds {
-                let peer = self.network.admin(seed);
-                let context = || RequestContext::new(random::u128(), 5_000);
-                if !dead {
-                    let set = SetNodeState { node: lost, from: NodeState::Active, to: NodeState::Dead };
-                    dead = peer.call(context(), set).await.is_ok();
-                }
-                let released = peer.call(context(), ReleaseVolume { node: lost }).await;
-                if matches!(released, Ok(lamina_peers::admin::VolumeReleased::Released)) {
-                    return true;
-                }
-            }
-            time::sleep(Duration::from_secs(1)).await;
+    async fn try_replace(&self, role: Role, name: &str, why: String) -> Result<(), UpError> {
+        let refused = |end: End| UpError::Refused(format!("{name}: {end}"));
+        self.keeper.note_damage(name, &why)?;
+        tracing::error!(node = name, why, "the node is replaced under a new identity");
+        let identity = lamina_node::identity::read(&self.env(name).await.map_err(refused)?, role).await;
+        let identity = identity.map_err(|error| UpError::Refused(format!("{name}: {error}")))?;
+        if let Some(lost) = identity.map(|identity| identity.node) {
+            self.keeper.release(name, lost).await;
         }
-        false
+        self.directory.set_aside(name, OsClock.now_ms()).map_err(io("setting a damaged volume aside"))?;
+        let node = self.open(role, name).await.map_err(refused)?;
+        self.run(role, name.to_owned(), node);
+        Ok(())
     }
 
     /// Begins the store exactly once (protocols §10.1).
     async fn bootstrap(&self, record: Option<Bootstrap>, settings: &Settings) -> Result<ClusterId, UpError> {
-        let members = self.members().await?;
-        let known: Vec<ClusterId> = members.iter().filter_map(|(_, cluster)| *cluster).collect();
+        let members = self.members().await;
         if let Some(record) = record {
-            if let Some(other) = known.iter().find(|cluster| **cluster != record.cluster) {
-                return Err(UpError::Refused(format!(
-                    "bootstrap.json is of store {}, and a volume beside it of store {other}: \
-                     name the directory of one store",
-                    record.cluster
-                )));
-            }
-            let ordered = self.order(&record, &members).await?;
-            if !ordered && known.is_empty() && !members.is_empty() {
-                return Err(UpError::Refused(
-                    "bootstrap.json names frontends whose volumes are not in the directory any more \
-                     (VolumesLost): put the volumes back, or begin a new store in an empty directory"
-                        .into(),
-                ));
-            }
+            self.order(&record, &members).await?;
             return Ok(record.cluster);
-        }
-        if let Some(cluster) = known.first() {
-            return Err(UpError::Refused(format!(
-                "the directory holds volumes of store {cluster} but no bootstrap.json; put it back"
-            )));
         }
         let first = if settings.development { 1 } else { 3 };
         let record = Bootstrap {
@@ -481,7 +409,7 @@ impl Supervisor {
         Ok(record.cluster)
     }
 
-    async fn members(&self) -> Result<Vec<(FirstMember, Option<ClusterId>)>, UpError> {
+    async fn members(&self) -> Vec<(FirstMember, Option<ClusterId>)> {
         let mut members = Vec::new();
         for seed in &self.seeds {
             let peer = self.network.admin(seed);
@@ -493,28 +421,26 @@ impl Supervisor {
                 members.push((FirstMember { node, address: seed.clone() }, identity.cluster));
             }
         }
-        Ok(members)
+        members
     }
 
-    /// Gives the record to the first members that have no store yet; whether there were any.
+    /// Gives the record to the first members that have no store yet.
     async fn order(
         &self,
         record: &Bootstrap,
         members: &[(FirstMember, Option<ClusterId>)],
-    ) -> Result<bool, UpError> {
+    ) -> Result<(), UpError> {
         let is_listed = |member: &FirstMember| record.members.iter().any(|listed| listed.node == member.node);
         let listed = members.iter().filter(|(member, cluster)| cluster.is_none() && is_listed(member));
-        let orders = join_all(listed.map(|(member, _)| {
+        let orders = listed.map(|(member, _)| {
             let peer = self.network.admin(&member.address);
             let context = RequestContext::new(random::u128(), 10_000);
             async move { peer.call(context, record.clone()).await }
-        }))
-        .await;
-        let ordered = !orders.is_empty();
-        for order in orders {
+        });
+        for order in join_all(orders).await {
             order.map_err(|error| UpError::Refused(error.to_string()))?;
         }
-        Ok(ordered)
+        Ok(())
     }
 }
 
@@ -524,13 +450,4 @@ impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.stop();
     }
-}
-
-/// The names of the nodes of a role.
-pub fn names(role: Role, count: u32) -> Vec<String> {
-    (0..count).map(|ordinal| format!("{role}-{ordinal}")).collect()
-}
-
-fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> UpError {
-    move |error| UpError::Io { doing: doing.to_owned(), error }
 }

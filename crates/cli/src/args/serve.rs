@@ -39,6 +39,12 @@ pub struct UpArgs {
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0, hide = true)]
     pub threads: usize,
+    /// Bytes of one segment of each frontend's log, allocated ahead
+    #[arg(long, default_value = "64MiB", value_parser = parse_bytes, hide = true)]
+    pub log_segment: u64,
+    /// For tests that kill the process: bytes reach files at syncs only, and all volumes are held in memory
+    #[arg(long, hide = true, conflicts_with = "processes")]
+    pub unsynced: bool,
 }
 
 /// `frontend`, `index`, `data`
@@ -71,6 +77,12 @@ pub struct NodeArgs {
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0, hide = true)]
     pub threads: usize,
+    /// Bytes of one segment of a frontend's log, allocated ahead
+    #[arg(long, default_value = "64MiB", value_parser = parse_bytes, hide = true)]
+    pub log_segment: u64,
+    /// A replica makes a checkpoint when its log has grown by so many bytes
+    #[arg(long, default_value = "128MiB", value_parser = parse_bytes, hide = true)]
+    pub checkpoint_log: u64,
     /// End when standard input is closed, as under `up --processes`
     #[arg(long, hide = true)]
     pub end_with_parent: bool,

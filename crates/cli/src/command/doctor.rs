@@ -2,7 +2,7 @@
 //!
 //! Of each volume: the identity file; of data nodes every table: name, footer, index part, each data block, the
 //! data section as a whole; of frontends the log: that its segments join without a hole and nothing that was synced
-//! is damaged. Checkpoints of frontends are not looked at: the frontend checks them itself when it starts.
+//! is damaged; and every frame of every checkpoint, and that each is the one of its replica's group.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ const IDENTITY: &str = "identity";
 const LOCK: &str = "LOCK";
 const TABLES: &str = "tables";
 const LOG: &str = "log/wal";
+const REPLICAS: &str = "log/replicas";
 /// Data blocks are read in stretches of about so many bytes.
 const STRETCH_BYTES: u64 = 4 << 20;
 
@@ -39,6 +40,7 @@ struct Findings {
     tables: u64,
     blocks: u64,
     segments: u64,
+    checkpoints: u64,
     bytes: u64,
     /// One sentence for each damage, with the file.
     damage: Vec<String>,
@@ -61,11 +63,12 @@ pub async fn doctor(args: DoctorArgs, farewell: &Farewell) -> Result<(), Failure
         let mut lines = findings.damage.iter().map(|line| format!("DAMAGED  {line}")).collect::<Vec<_>>();
         lines.extend(findings.notes.iter().map(|line| format!("note     {line}")));
         lines.push(format!(
-            "{} volumes · {} tables · {} blocks · {} log segments · {} read in {} · {}",
+            "{} volumes · {} tables · {} blocks · {} log segments · {} checkpoints · {} read in {} · {}",
             findings.volumes,
             count(findings.tables),
             count(findings.blocks),
             count(findings.segments),
+            count(findings.checkpoints),
             bytes(findings.bytes),
             duration(elapsed),
             if findings.damage.is_empty() { "no damage" } else { "DAMAGE FOUND" }
@@ -125,12 +128,16 @@ impl Volume {
         let locked = if self.path.join(LOCK).is_file() { self.env.disk.lock(LOCK).await.ok() } else { None };
         let has_log = self.path.join(LOG).is_dir();
         if locked.is_none() && has_log {
-            findings.notes.push(format!("{} is in use: its log is not looked at", self.path.display()));
+            findings.notes.push(format!(
+                "{} is in use: its log and checkpoints are not looked at",
+                self.path.display()
+            ));
         }
         self.check_identity(findings).await;
         self.check_tables(findings, progress).await;
         if locked.is_some() && has_log {
             self.check_log(findings, progress).await;
+            self.check_checkpoints(findings).await;
         }
     }
 
@@ -258,6 +265,34 @@ impl Volume {
         if let Err(corrupt) = wal::join(&scans) {
             findings.damage.push(format!("{}: {corrupt}; the node must be replaced", self.name(LOG)));
         }
+    }
+
+    async fn check_checkpoints(&self, findings: &mut Findings) {
+        let Ok(replicas) = self.env.disk.list(REPLICAS).await else { return };
+        for replica in replicas.into_iter().filter(|entry| entry.kind == EntryKind::Directory) {
+            let dir = format!("{REPLICAS}/{}", replica.name);
+            let files = self.env.disk.list(&dir).await.unwrap_or_default();
+            for file in files.into_iter().filter(|file| file.name.ends_with(".checkpoint")) {
+                let path = format!("{dir}/{}", file.name);
+                findings.checkpoints += 1;
+                findings.bytes += file.length;
+                if let Err(why) = self.check_checkpoint(&path, &replica.name).await {
+                    findings.damage.push(format!("{}: {why}; the node must be replaced", self.name(&path)));
+                }
+            }
+        }
+    }
+
+    /// The directory of a replica is named `<group>-<replica>`.
+    async fn check_checkpoint(&self, path: &str, replica: &str) -> Result<(), String> {
+        let told = |error: std::io::Error| error.to_string();
+        let file = self.env.disk.open(path, OpenMode::Read).await.map_err(told)?;
+        let group = lamina_local::verify_checkpoint(file.as_ref()).await.map_err(told)?;
+        let named = replica.split_once('-').map(|(group, _)| group);
+        if named != Some(group.to_string().as_str()) {
+            return Err(format!("it is one of group {group}"));
+        }
+        Ok(())
     }
 
     async fn read_segment(&self, path: &str, length: u64) -> Result<Bytes, String> {

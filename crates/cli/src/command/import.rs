@@ -155,7 +155,17 @@ impl Import<'_> {
         chunks: &mut mpsc::Receiver<FromReader>,
         in_flight: usize,
     ) -> Result<(), Failure> {
-        while let Some(chunk) = chunks.recv().await {
+        loop {
+            // While the file says nothing, as a pipe may, what is out goes on all the same.
+            let chunk = tokio::select! {
+                biased;
+                chunk = chunks.recv() => chunk,
+                settled = self.settle_one(), if !self.out.is_empty() => {
+                    settled?;
+                    continue;
+                }
+            };
+            let Some(chunk) = chunk else { return Ok(()) };
             let chunk = chunk?;
             while self.out.len() >= in_flight {
                 self.settle_one().await?;
@@ -167,7 +177,6 @@ impl Import<'_> {
             }
             self.send(chunk);
         }
-        Ok(())
     }
 
     fn send(&mut self, chunk: Chunk) {

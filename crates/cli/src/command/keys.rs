@@ -1,10 +1,10 @@
 //! `put`, `get`, `delete`.
 
-use std::ffi::OsStr;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 
 use bytes::Bytes;
-use lamina_client::{Batch, Expected, Version};
+use lamina_client::{Batch, Error, Expected, Reason, Version};
 use lamina_types::limits::VALUE_BYTES_MAX;
 use lamina_workload::octets;
 
@@ -59,18 +59,42 @@ pub async fn delete(store: &StoreArgs, args: DeleteArgs) -> Result<(), Failure> 
 
 /// Writes a batch. Silence is success, unless the version was asked for.
 pub async fn write(store: &StoreArgs, batch: Batch, output: Option<Output>) -> Result<(), Failure> {
-    let version = store.client()?.write(batch).await.map_err(|error| store.failure(error))?;
+    let version = store.client()?.write(batch.clone()).await.map_err(|error| {
+        let failed = which_failed(&batch, &error);
+        failed.unwrap_or_else(|| store.failure(error))
+    })?;
     match output {
         Some(Output::Json) => output::line(&format!("{{\"version\":{version}}}")),
         None => Ok(()),
     }
 }
 
+/// Which condition did not hold: the store tells its number, and only who asked knows the key by heart.
+fn which_failed(batch: &Batch, error: &Error) -> Option<Failure> {
+    if error.reason() != Reason::ConditionFailed {
+        return None;
+    }
+    let (key, expected) = batch.condition(error.detail("condition")?.parse().ok()?)?;
+    let expected = match expected {
+        Expected::Absent => "to be absent".to_owned(),
+        Expected::Present => "to be there".to_owned(),
+        Expected::Version(version) => format!("to have version {version}"),
+    };
+    let is = match error.detail("version") {
+        Some(version) => format!("it has version {version}"),
+        None => "it is absent".to_owned(),
+    };
+    Some(Failure::NotFound(format!(
+        "the key {} was expected {expected}, and {is} (CONDITION_FAILED); nothing was written",
+        shown(key)
+    )))
+}
+
 pub async fn get(store: &StoreArgs, args: GetArgs) -> Result<(), Failure> {
     let key = args.form.read("key", &args.key)?;
     let found = store.client()?.get(key.clone()).await.map_err(|error| store.failure(error))?;
     let Some(found) = found else {
-        return Err(Failure::NotFound(format!("no such key: {}", shown(&args.key))));
+        return Err(Failure::NotFound(format!("no such key: {}", shown(args.key.as_bytes()))));
     };
     match args.output {
         Some(Output::Json) => {
@@ -81,11 +105,10 @@ pub async fn get(store: &StoreArgs, args: GetArgs) -> Result<(), Failure> {
     }
 }
 
-/// The key as it was typed, fit for a terminal.
-fn shown(key: &OsStr) -> String {
-    use std::os::unix::ffi::OsStrExt;
+/// A key, fit for a terminal.
+fn shown(key: &[u8]) -> String {
     const CHARACTERS_MAX: usize = 200;
-    let text = octets::escape(key.as_bytes());
+    let text = octets::escape(key);
     match text.char_indices().nth(CHARACTERS_MAX) {
         Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
         None => text,

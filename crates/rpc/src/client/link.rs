@@ -90,7 +90,7 @@ impl<W: Wire> Link<W> {
         let opening = async {
             let channel = self.connections.channel(&self.address, self.lane)?;
             let mut grpc = Grpc::new(channel).max_decoding_message_size(DECODE_BYTES_MAX);
-            grpc.ready().await.map_err(|error| self.unreachable(&chain(&error)))?;
+            grpc.ready().await.map_err(|error| self.unreachable(&root(&error)))?;
             let outbound = Outbound { queue: self.queue.clone(), stream: number };
             let path = http::uri::PathAndQuery::from_static(W::METHOD);
             let codec = ProstCodec::<W::ClientMessage, W::ServerMessage>::default();
@@ -165,7 +165,11 @@ impl<W: Wire> Link<W> {
             let message = format!("{} does not offer {}: {}", self.address, W::SERVICE, error.message());
             return unsent(Error::new(Reason::NotBuilt, message));
         }
-        self.unreachable(error.message())
+        match std::error::Error::source(status) {
+            // Nobody at the other end said anything: what is known is why nobody did.
+            Some(cause) => self.unreachable(&root(cause)),
+            None => self.unreachable(error.message()),
+        }
     }
 }
 
@@ -210,13 +214,13 @@ fn backoff(failures: u32) -> Duration {
     Duration::from_millis(random::between(ms / 2, ms + ms / 2 + 1))
 }
 
-/// An error with its causes: tonic's own words alone are "transport error".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+/// The first cause of an error, which is what helps: the words around it ("transport error", "tcp connect error") say
+/// nothing that the reason does not.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut first = error;
+    while let Some(cause) = first.source() {
+        first = cause;
     }
-    text
+    let text = first.to_string();
+    text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()
 }

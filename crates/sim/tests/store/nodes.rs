@@ -11,7 +11,7 @@ use lamina_env::{random, task};
 use lamina_frontend::FrontendOptions;
 use lamina_index::IndexOptions;
 use lamina_local::assemble::{self, End, Node};
-use lamina_local::store::names;
+use lamina_local::directory::names;
 use lamina_peers::admin::{Bootstrap, FirstMember, Identify};
 use lamina_peers::view::{NodeState, ReplicaPlacement, Settings};
 use lamina_peers::{Network, Peer, Port};

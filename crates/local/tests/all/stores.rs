@@ -1,5 +1,3 @@
-//! Whole stores in this process, on real files.
-
 use lamina_client::{Batch, Expected, Reason, ScanOptions};
 use lamina_local::{Store, UpOptions};
 use lamina_peers::view::Settings;

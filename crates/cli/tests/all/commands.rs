@@ -1,40 +1,8 @@
 //! The command line from outside: what scripts rely on, as far as it needs no store.
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-/// An address where nobody listens: port 1 of loopback.
-const NOBODY: &str = "127.0.0.1:1";
-
-fn lamina(arguments: &[&str]) -> Output {
-    lamina_with(arguments, b"")
-}
-
-fn lamina_with(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_lamina"))
-        .args(arguments)
-        .env_remove("LAMINA_ENDPOINT")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that does not read its input may be gone already.
-    child.stdin.take().unwrap().write_all(input).ok();
-    child.wait_with_output().unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
+use crate::program::{NOBODY, Up, code, free_ports, lamina, lamina_with, stderr, stdout};
 
 #[test]
 fn wrong_arguments_end_with_2_and_say_what_is_right() {
@@ -166,19 +134,6 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
-fn a_store_is_refused_where_something_else_lies() {
-    let dir = tempfile::tempdir().unwrap();
-    let volume = dir.path().join("frontend-0");
-    std::fs::create_dir(&volume).unwrap();
-    std::fs::write(volume.join("letters.txt"), "mine").unwrap();
-    let output = lamina(&["up", "--dir", dir.path().to_str().unwrap(), "--listen", "127.0.0.1:0"]);
-    assert_eq!(code(&output), 78, "{}", stderr(&output));
-    assert!(stderr(&output).contains("letters.txt"), "{}", stderr(&output));
-    let doctor = lamina(&["doctor", dir.path().to_str().unwrap()]);
-    assert_eq!(code(&doctor), 2, "{}", stderr(&doctor));
-}
-
-#[test]
 fn help_fits_in_80_columns() {
     for arguments in
         [&["--help"][..], &["put", "--help"], &["scan", "--help"], &["bench", "--help"], &["up", "--help"]]
@@ -189,4 +144,44 @@ fn help_fits_in_80_columns() {
             assert!(line.chars().count() <= 80, "{arguments:?}: {line}");
         }
     }
+}
+
+#[test]
+fn an_endpoint_that_cannot_be_reached_is_one_sentence_without_the_words_of_the_transport() {
+    let output = lamina(&["get", "k", "--endpoint", NOBODY, "--timeout", "300ms"]);
+    let line = stderr(&output);
+    assert!(line.contains("127.0.0.1:1 cannot be reached: Connection refused"), "{line}");
+    for word in ["transport error", "tcp connect error", "os error", "hyper", "tonic"] {
+        assert!(!line.contains(word), "{line}");
+    }
+}
+
+#[test]
+fn a_condition_that_fails_is_named_by_its_key_and_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let up = Up::start(dir.path(), free_ports(), &[]);
+    let put = up.lamina(&["put", "a\tb", "1", "--output", "json"]);
+    assert_eq!(code(&put), 0, "{}", stderr(&put));
+    let version: String = stdout(&put).chars().filter(char::is_ascii_digit).collect();
+    let cases: &[(&[&str], &str)] = &[
+        (&["put", "a\tb", "2", "--if-absent"], "was expected to be absent, and it has version"),
+        (&["put", "a\tb", "2", "--if-version", "7"], "was expected to have version 7, and it has version"),
+        (&["delete", "a\tb", "--if-version", "7"], "was expected to have version 7, and it has version"),
+    ];
+    for (arguments, said) in cases {
+        let output = up.lamina(arguments);
+        let line = stderr(&output);
+        assert_eq!((code(&output), line.lines().count()), (1, 1), "{arguments:?}: {line}");
+        assert!(
+            line.contains(said) && line.contains(&version) && line.contains("CONDITION_FAILED"),
+            "{line}"
+        );
+        assert!(line.contains(r"a\tb"), "{line}");
+    }
+    let batch = lamina_with(&["batch", "--endpoint", &up.endpoint], b"put c 1\nif-absent d\nif-present e\n");
+    let line = stderr(&batch);
+    assert_eq!(code(&batch), 1, "{line}");
+    assert!(line.contains("the key e was expected to be there, and it is absent"), "{line}");
+    assert_eq!(code(&up.lamina(&["get", "c"])), 1);
+    up.kill();
 }
