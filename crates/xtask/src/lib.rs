@@ -5,6 +5,7 @@
 //! | [`tidy`] | proves the rules of the house: sizes, words, walls between modules and crates, paths in documents |
 //! | [`errors`] | writes `docs/errors.md` from the reasons of `crates/types` |
 //! | [`protogen`] | writes the Rust code of the protobuf files |
+//! | [`peers`] | measures Lamina beside etcd and Redis |
 
 #![expect(
     clippy::disallowed_methods,
@@ -12,6 +13,7 @@
 )]
 
 pub mod errors;
+pub mod peers;
 pub mod protogen;
 pub mod tidy;
 

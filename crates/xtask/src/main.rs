@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{errors, protogen, repository, tidy};
+use xtask::peers::PeersArgs;
+use xtask::{errors, peers, protogen, repository, tidy};
 
 #[derive(Parser)]
 #[command(about = "Lamina's own tools")]
@@ -20,6 +21,8 @@ enum Command {
     Errors,
     /// Generates the Rust code of the protobuf files into crates/proto/src/generated
     Protogen,
+    /// Measures Lamina beside etcd and Redis, as far as they are installed, and prints a table
+    BenchPeers(PeersArgs),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -28,6 +31,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Tidy => {}
         Command::Errors => errors::run(&repository())?,
         Command::Protogen => protogen::run()?,
+        Command::BenchPeers(args) => peers::run(&repository(), &args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
