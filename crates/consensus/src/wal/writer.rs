@@ -77,7 +77,9 @@ impl Writer {
                 self.wal.take(BATCH_BYTES_MAX).await
             } else {
                 let waited = timeout(MARK_AFTER, self.wal.take(BATCH_BYTES_MAX)).await;
-                waited.unwrap_or_else(|_| Some(Taken { items: Vec::new(), committed: self.wal.take_committed() }))
+                waited.unwrap_or_else(|_| {
+                    Some(Taken { items: Vec::new(), committed: self.wal.take_committed() })
+                })
             };
             let Some(Taken { items, committed }) = taken else { return };
             marked = items.is_empty();

@@ -272,10 +272,11 @@ fn data_reasons(state: &MetaState, down: &BTreeSet<NodeId>, answers: &Answers, r
     }
 }
 
-/// Every shard of the node keeps a complete replica.
+/// Every shard of which the node is a complete replica keeps another one. A shard that the node only loads loses
+/// nothing that could be asked.
 fn index_reasons(state: &MetaState, node: NodeId, down: &BTreeSet<NodeId>, reasons: &mut Vec<String>) {
     let bare = (0..).map(ShardId).zip(state.shards()).filter(|(_, shard)| {
-        let mine = shard.replicas.iter().any(|replica| replica.node == node);
+        let mine = shard.replicas.iter().any(|replica| replica.node == node && replica.complete);
         mine && !shard.replicas.iter().any(|replica| replica.complete && !down.contains(&replica.node))
     });
     let bare: Vec<ShardId> = bare.map(|(shard, _)| shard).collect();

@@ -107,6 +107,17 @@ fn an_index_node_may_not_stop_while_it_alone_is_complete() {
 }
 
 #[test]
+fn an_index_node_that_only_loads_may_stop_though_nobody_else_is_complete() {
+    let (mut store, observed) = healthy();
+    for n in [11, 12, 13] {
+        store.register(n, 0, 2);
+    }
+    for n in [11, 12, 13] {
+        assert_eq!(stop(&store, &observed, n, &Answers::new()), Ok(()), "node {n} serves nothing");
+    }
+}
+
+#[test]
 fn development_waives_the_guards_of_stops_but_not_of_volumes() {
     let settings = Settings {
         development: true,
