@@ -122,11 +122,11 @@ impl Replicas {
             tracing::debug!(group = %group.group, %replica, %error, "not begun");
         }
         let (host, writer) = DataHost::new(group.group, opened, published);
-        drop(task::spawn(writer.run()));
+        host.spawn(writer.run());
         self.residents.add(host.clone());
         self.router.add(host.clone());
-        reign::spawn(self.court.clone(), host.clone());
-        drop(task::spawn(leave_when_stopped(host.clone(), self.router.clone())));
+        host.spawn(reign::run(self.court.clone(), host.clone()));
+        host.spawn(leave_when_stopped(host.clone(), self.router.clone()));
         if group.replicas.iter().map(|placement| placement.replica).min() == Some(replica) {
             // After a restart of the whole store nobody should wait for an election timeout.
             host.replica.campaign().await;
@@ -141,8 +141,8 @@ impl Replicas {
                 self.residents.set_meta(None);
             }
         } else if let Some(host) = self.residents.remove(group, replica) {
-            self.router.remove(group);
-            host.replica.stop().await;
+            self.router.remove(&host);
+            host.close().await;
         }
         match self.store.delete_replica(group, replica).await {
             Ok(()) => tracing::info!(%group, %replica, "a replica that was replaced is deleted"),
@@ -156,7 +156,7 @@ async fn leave_when_stopped(host: Arc<DataHost>, router: Router) {
     let stopped = host.replica.stopped().wait_for(Option::is_some).await.is_ok();
     if stopped {
         tracing::error!(group = %host.group, replica = %host.replica.id(), "the replica has stopped and serves no more");
-        router.remove(host.group);
+        router.remove(&host);
     }
 }
 
@@ -176,3 +176,6 @@ fn initial(view: &ClusterView, group: &GroupView) -> InitialGroup {
         bans: std::collections::BTreeMap::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;
