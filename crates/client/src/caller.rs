@@ -72,8 +72,8 @@ impl Caller {
                         // This attempt was certainly not done, and there was none before: a new token, a new try.
                         self.forget(&mut write);
                     } else if !may_repeat(&error) || expired {
-                        // An earlier attempt that is still on its way may be done after this refusal, which the
-                        // store does not remember: a condition that fails now may hold then.
+                        // An earlier attempt that is still on its way may be done after a refusal which the store
+                        // does not remember.
                         return Err(last_word(error, unknown));
                     }
                     unknown |= error.outcome_unknown();
@@ -213,7 +213,9 @@ async fn pause(attempt: u32, error: &Error, deadline: Instant) -> bool {
 }
 
 fn last_word(error: Error, unknown: bool) -> Error {
-    if unknown && !error.outcome_unknown() {
+    // A failed condition is remembered with the request id: no attempt was done, and none will be.
+    let is_final = error.reason() == Reason::ConditionFailed;
+    if unknown && !is_final && !error.outcome_unknown() {
         return Error::new(
             Reason::OutcomeUnknown,
             format!("the write may or may not have been done; the last attempt said: {}", error.message()),

@@ -26,6 +26,7 @@ mod fit;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ use serde::{Deserialize, Serialize};
 use crate::compaction::fit::{Fit, Wish};
 use crate::compaction::stack::{Due, dues};
 use crate::tree::{TableRecord, TableView, Tree};
+
+pub use whole::merge_whole;
 
 /// The numbers of the policy.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -91,6 +91,7 @@ pub async fn data(env: Env, network: Arc<dyn Network>, options: DataNodeOptions)
 fn frontend_end(ended: lamina_frontend::Ended) -> End {
     match ended {
         lamina_frontend::Ended::LogCorrupt(error) => End::Corrupt(error.to_string()),
+        lamina_frontend::Ended::LogLost(error) => End::Corrupt(error.to_string()),
         lamina_frontend::Ended::LogRefused(error) => End::Refused(error.to_string()),
         lamina_frontend::Ended::LogFailed(error) => End::Failed(error.to_string()),
         // Others hold what it held (protocols §10.3): it begins anew, as one whose log is damaged.

@@ -9,7 +9,7 @@ use lamina_env::time::{self, Duration};
 use lamina_env::watch;
 use lamina_peers::admin::{Heartbeat, NodeRegistered, RegisterNode, WhereIsMeta};
 use lamina_peers::view::ClusterView;
-use lamina_types::{ClusterId, Error, Incarnation, Reason, Result, Role};
+use lamina_types::{ClusterId, Error, Incarnation, Level, Reason, Result, Role};
 use tokio::sync::Notify;
 
 use crate::{Links, Me};
@@ -162,6 +162,7 @@ impl Membership {
             nonce: me.nonce(),
             zone: self.zone.clone(),
             version: self.version.clone(),
+            level_max: Level::HIGHEST,
         };
         let address = self.door(attempt)?;
         self.links.network.admin(&address).call(me.context(DEADLINE_MS), request).await

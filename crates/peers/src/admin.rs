@@ -2,7 +2,9 @@
 //!
 //! Calls that change something carry the cluster's id in their context, and refuse what would lose redundancy.
 
-use lamina_types::{ClusterId, Epoch, GroupId, Incarnation, NodeId, ReplicaId, Role, ShardId, Version};
+use lamina_types::{
+    ClusterId, Epoch, GroupId, Incarnation, Level, NodeId, ReplicaId, Role, ShardId, Version,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataStats;
@@ -109,6 +111,8 @@ pub struct RegisterNode {
     pub zone: String,
     /// The version of the program.
     pub version: String,
+    /// The highest level of formats that the program supports.
+    pub level_max: Level,
 }
 
 /// The start is registered.
@@ -150,6 +154,8 @@ pub struct LedGroup {
     pub ranges: Vec<lamina_types::KeyRange>,
     /// Data nodes whose ban the group has applied, with its epoch.
     pub bans: Vec<(NodeId, Epoch)>,
+    /// Replicas that rejected what they had acknowledged to this leader: their volume has lost it (rule G7).
+    pub shut_out: Vec<ReplicaId>,
 }
 
 /// Meta heard it.

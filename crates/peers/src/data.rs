@@ -24,6 +24,7 @@ crate::port::port! {
         JobProgress => JobState,
         CancelJob => JobState,
         DataStat => DataStats,
+        VerifyTable => TableVerified,
     }
 }
 
@@ -93,19 +94,42 @@ pub enum BlockRead {
     Unreadable,
 }
 
-/// Reads the index part from the tail of a file.
+/// Reads the index part from the tail of a file, in pieces ([`crate::pieces`]).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReadTail {
     /// The table.
     pub table: TableId,
+    /// Where the piece begins in the index part.
+    pub offset: u64,
 }
 
-/// The index part.
+/// A piece of the index part.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TailRead {
-    /// Its bytes, checksum included.
+    /// The bytes from the asked offset on; the checksum is in the last ones.
     pub index_part: Bytes,
+    /// The bytes of the whole index part.
+    pub part_bytes: u64,
 }
+
+impl TailRead {
+    /// As [`crate::pieces::join`] takes it.
+    pub fn into_piece(self) -> crate::pieces::Piece {
+        (self.index_part, self.part_bytes)
+    }
+}
+
+/// Reads a whole table from the disk and verifies every checksum. Damage: `DATA_LOSS`, and the copy is listed as
+/// damaged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VerifyTable {
+    /// The table.
+    pub table: TableId,
+}
+
+/// Every byte of the table is what was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TableVerified {}
 
 /// Reads a stretch of a sealed file, for copies.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

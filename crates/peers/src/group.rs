@@ -85,6 +85,9 @@ pub struct GroupStats {
     pub only_on_named: u64,
     /// How many live tables name one of the named nodes.
     pub naming: u64,
+    /// Of the live tables that name one of the named nodes: how many have a copy elsewhere that was read and verified
+    /// since each of these nodes was declared dead. None, where a named node is not known to be dead.
+    pub verified: u64,
     /// Bytes of memtables.
     pub memtable_bytes: u64,
     /// Their budget.

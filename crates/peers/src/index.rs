@@ -16,6 +16,8 @@ crate::port::port! {
         Release => Released,
         FetchParts => PartsFetched,
         IndexStat => IndexStats,
+        InstallPiece => Installed,
+        FetchPiece => PieceFetched,
     }
 }
 
@@ -115,7 +117,23 @@ pub struct Part {
     pub bytes: Bytes,
 }
 
-/// The parts are resident.
+/// Takes one index part into memory that does not fit into a message, piece by piece ([`crate::pieces`]). The last
+/// piece installs it. A piece that came before changes nothing; one that leaves a gap is refused, begin again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InstallPiece {
+    /// The shard that needs the part.
+    pub shard: ShardId,
+    /// The table's name.
+    pub table: TableId,
+    /// The bytes of the whole part.
+    pub part_bytes: u64,
+    /// Where the piece begins.
+    pub offset: u64,
+    /// The piece.
+    pub bytes: Bytes,
+}
+
+/// The parts are resident; of a part in pieces: the piece was taken.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Installed {
     /// This node has every part of the shard (it is not loading): the caller may wait for it again.
@@ -137,11 +155,30 @@ pub struct Release {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Released {}
 
-/// Asks a peer replica for parts.
+/// Asks a peer replica for parts. One with more than [`crate::pieces::PIECE_BYTES`] is asked for with [`FetchPiece`];
+/// here it counts as not resident.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FetchParts {
     /// The tables; the answer holds as many from the front as fit in a message.
     pub tables: Vec<TableId>,
+}
+
+/// Asks a peer replica for a piece of a large part. Not resident: `NOT_FOUND`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FetchPiece {
+    /// The table.
+    pub table: TableId,
+    /// Where the piece begins in the part.
+    pub offset: u64,
+}
+
+/// A piece of a part.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PieceFetched {
+    /// The bytes from the asked offset on.
+    pub bytes: Bytes,
+    /// The bytes of the whole part.
+    pub part_bytes: u64,
 }
 
 /// Parts from the front of the list.

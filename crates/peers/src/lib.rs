@@ -16,6 +16,7 @@
 //! | [`group`] | [`GroupPeer`] | index nodes and the meta leader → leaders of groups |
 //! | [`raft`] | [`RaftPeer`] | replicas of a group → one another |
 //! | [`admin`] | [`AdminPeer`] | nodes, the keeper and the command line → the meta group |
+//! | [`pieces`] | | index parts that do not fit into a message |
 //! | [`view`] | | what every process knows of its cluster |
 //!
 //! [`Network`] finds the peer behind an address.
@@ -26,6 +27,7 @@ pub mod group;
 pub mod index;
 pub mod kv;
 mod network;
+pub mod pieces;
 mod port;
 pub mod raft;
 pub mod view;

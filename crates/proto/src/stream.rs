@@ -244,7 +244,10 @@ wire! {
 wire! {
     /// Index nodes.
     IndexWire: index, "lamina.index.v1.Index", "Stream", IndexRequest => IndexAnswer,
-    bulk: |request| matches!(request, IndexRequest::Install(_) | IndexRequest::FetchParts(_)),
+    bulk: |request| matches!(
+        request,
+        IndexRequest::Install(_) | IndexRequest::InstallPiece(_) | IndexRequest::FetchParts(_) | IndexRequest::FetchPiece(_)
+    ),
     cancellable: |_| false, check: |_| Ok(())
 }
 wire! {

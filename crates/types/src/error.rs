@@ -126,7 +126,8 @@ reasons! {
     /// The node was removed from the store; its volume cannot come back under this name.
     NodeRemoved = "NODE_REMOVED" => FailedPrecondition,
 
-    /// The condition on a key's version did not hold; nothing was written. The answer has the current version.
+    /// A condition did not hold; nothing was written, and no retry with the same request id will. The answer says
+    /// which one (`condition`, counted from 0) and what its key has (`version`; none: no value).
     ConditionFailed = "CONDITION_FAILED" => Aborted,
     /// The state moved on between reading and writing; nothing was written. Repeat.
     StateMoved = "STATE_MOVED" => Aborted,

@@ -6,7 +6,9 @@ use lamina_peers::Port;
 use lamina_peers::data::{DataAnswer, DataRequest};
 use lamina_types::{Error, Reason, RequestContext, Result};
 
-use crate::flows::{compact, copy, delete, link, list, lookup_tail, read_blocks, read_file, write_table};
+use crate::flows::{
+    compact, copy, delete, link, list, lookup_tail, read_blocks, read_file, scrub, write_table,
+};
 use crate::service::DataService;
 
 #[async_trait]
@@ -60,6 +62,9 @@ impl DataService {
                 DataAnswer::JobProgress(compact::progress(node, request.job))
             }
             DataRequest::CancelJob(request) => DataAnswer::CancelJob(compact::cancel(node, request.job)),
+            DataRequest::VerifyTable(request) => {
+                DataAnswer::VerifyTable(scrub::verify_table(node, request.table).await?)
+            }
             DataRequest::DataStat(_) => DataAnswer::DataStat(list::stats(node).await),
         })
     }

@@ -2,5 +2,6 @@
 
 pub mod blocks;
 pub mod health;
+pub mod hedge;
 pub mod index;
 pub mod tables;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use lamina_consensus::{ProposeError, Replica};
 use lamina_engine::tree::TableRecord;
+use lamina_env::task::{self, JoinHandle};
 use lamina_env::watch;
 use lamina_group::data::{Entry, GroupView, Outcome, Refusal};
 use lamina_types::{Error, GroupId, LogIndex, Reason, Reign, Result, TableId, Version};
+use parking_lot::Mutex;
 
 use crate::heart::inbox::{Inbox, Queue};
 use crate::heart::ledger::Ledger;
@@ -32,6 +34,7 @@ pub struct DataHost {
     pub metrics: GroupMetrics,
     reigning: watch::Sender<Option<Arc<Reigning>>>,
     inbox: Inbox,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// The reign of this process over a group.
@@ -72,8 +75,20 @@ impl DataHost {
             metrics: GroupMetrics::default(),
             reigning: watch::channel(None).0,
             inbox,
+            tasks: Mutex::default(),
         });
         (host, queue)
+    }
+
+    /// Starts a task that ends with the replica, or with its node.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().push(task::spawn(task));
+    }
+
+    /// Stops the replica and everything that runs for it. Its files stay.
+    pub async fn close(&self) {
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
+        self.replica.stop().await;
     }
 
     /// Where client writes are handed in.

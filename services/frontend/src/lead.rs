@@ -11,6 +11,7 @@
 //! | [`parts`] | installs index parts again where they are absent |
 //! | [`floor`] | raises the read floor, gives up snapshots that have expired |
 //! | [`split`] | cuts tablets in two, and gives the halves index shards of their own |
+//! | [`verify`] | has copies read through that tables of dead data nodes depend on |
 //! | [`members`] | brings the group's members to what meta has placed |
 
 pub mod collect;
@@ -22,5 +23,6 @@ pub mod members;
 pub mod parts;
 pub mod reign;
 pub mod split;
+pub mod verify;
 pub mod work;
 pub mod works;

@@ -27,6 +27,7 @@ use crate::lead::reign::Court;
 use crate::lead::work::Room;
 use crate::lead::works::Works;
 use crate::meta::founding::Founding;
+use crate::meta::serve::LOST_ENTRIES;
 use crate::metrics::WorkMetrics;
 use crate::replicas::{Replicas, begin};
 use crate::reports::Reports;
@@ -62,6 +63,9 @@ pub enum Ended {
     /// A write to the log failed. The process must end; it may start again.
     #[error("{0}")]
     LogFailed(LogFailure),
+    /// The log on this volume has lost entries that it had acknowledged: the node must be replaced under a new identity.
+    #[error("{0}")]
+    LogLost(Error),
     /// The store refuses this node for good.
     #[error("{0}")]
     Refused(Error),
@@ -247,7 +251,7 @@ impl FrontendNode {
             return ended;
         }
         if let Err(error) = self.membership.register().await {
-            return Ended::Refused(error);
+            return refused(error);
         }
         let report = Leading(self.residents.clone());
         let ready = set_ready_when_serving(self.router.clone(), self.identity.clone());
@@ -255,7 +259,7 @@ impl FrontendNode {
         tokio::select! {
             biased;
             error = replicas.follow() => ended(error),
-            error = self.membership.beat(&report) => Ended::Refused(error),
+            error = self.membership.beat(&report) => refused(error),
             () = refuse_orders(orders, self.links.me.clone()) => stopped(),
             () = ready => stopped(),
         }
@@ -430,6 +434,7 @@ impl Report for Leading {
                     .filter(|(_, ban)| ban.banned)
                     .map(|(node, ban)| (*node, ban.epoch))
                     .collect(),
+                shut_out: host.replica.shut_out().borrow().iter().copied().collect(),
             });
         }
         let Some(meta) = self.0.meta() else { return };
@@ -442,6 +447,7 @@ impl Report for Leading {
                 voters: if members.joint { Vec::new() } else { members.voters.into_iter().collect() },
                 ranges: Vec::new(),
                 bans: Vec::new(),
+                shut_out: meta.replica.shut_out().borrow().iter().copied().collect(),
             });
         }
     }
@@ -454,6 +460,14 @@ fn ended(error: OpenError) -> Ended {
         OpenError::IdUsed { .. } | OpenError::Level { .. } | OpenError::Io(_) | OpenError::Raft { .. } => {
             Ended::LogRefused(error)
         }
+    }
+}
+
+/// A volume that has lost what it acknowledged is as bad as a damaged one; whatever else is refused needs a person.
+fn refused(error: Error) -> Ended {
+    match error.detail(LOST_ENTRIES) {
+        Some(_) => Ended::LogLost(error),
+        None => Ended::Refused(error),
     }
 }
 

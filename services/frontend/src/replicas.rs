@@ -118,14 +118,14 @@ impl Replicas {
         let (machine, published) = DataMachine::new(group.group, initial(view, group));
         let opened = self.store.open_replica(group.group, replica, machine, self.wire.clone(), false).await?;
         let (host, queue) = DataHost::new(group.group, opened, published);
-        drop(task::spawn(Writer::new(host.clone(), queue).run()));
+        host.spawn(Writer::new(host.clone(), queue).run());
         self.residents.add(host.clone());
         self.router.add(host.clone());
-        reign::spawn(self.court.clone(), host.clone());
-        drop(task::spawn(leave_when_stopped(host.clone(), self.router.clone())));
+        host.spawn(reign::run(self.court.clone(), host.clone()));
+        host.spawn(leave_when_stopped(host.clone(), self.router.clone()));
         let first = group.initial.contains(&replica).then(|| group.initial.clone());
         let lowest = group.replicas.iter().map(|placement| placement.replica).min() == Some(replica);
-        drop(task::spawn(begin(host.replica.clone(), first, lowest)));
+        host.spawn(begin(host.replica.clone(), first, lowest));
         Ok(())
     }
 
@@ -136,8 +136,8 @@ impl Replicas {
                 self.residents.set_meta(None);
             }
         } else if let Some(host) = self.residents.remove(group, replica) {
-            self.router.remove(group);
-            host.replica.stop().await;
+            self.router.remove(&host);
+            host.close().await;
         }
         match self.store.delete_replica(group, replica).await {
             Ok(()) => tracing::info!(%group, %replica, "a replica that was replaced is deleted"),
@@ -165,7 +165,7 @@ async fn leave_when_stopped(host: Arc<DataHost>, router: Router) {
     let stopped = host.replica.stopped().wait_for(Option::is_some).await.is_ok();
     if stopped {
         tracing::error!(group = %host.group, replica = %host.replica.id(), "the replica has stopped and serves no more");
-        router.remove(host.group);
+        router.remove(&host);
     }
 }
 
@@ -185,3 +185,6 @@ fn initial(view: &ClusterView, group: &GroupView) -> InitialGroup {
         bans: std::collections::BTreeMap::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,26 +7,29 @@ use async_trait::async_trait;
 use lamina_node::Links;
 use lamina_peers::Port;
 use lamina_peers::index::{
-    FetchParts, IndexAnswer, IndexRequest, IndexStats, Install, Installed, LookedUp, Part, PartsFetched,
-    Released, Sought,
+    FetchParts, FetchPiece, IndexAnswer, IndexRequest, IndexStats, Install, InstallPiece, Installed,
+    LookedUp, Part, PartsFetched, PieceFetched, Released, Sought,
 };
+use lamina_peers::pieces::{self, PIECE_BYTES};
 use lamina_types::{Epoch, Error, Reason, RequestContext, Result, ShardId};
 
+use crate::assembly::Assemblies;
 use crate::residents::{NotInstalled, Residents};
 
-/// Bytes of parts in one answer to a peer replica; the first part goes whatever its size.
-const FETCH_BYTES: usize = 4 << 20;
+/// Bytes of parts in one answer to a peer replica.
+const FETCH_BYTES: usize = PIECE_BYTES;
 
 /// Takes requests of the index port.
 pub struct Door {
     residents: Arc<Residents>,
+    assemblies: Assemblies,
     links: Links,
 }
 
 impl Door {
     /// A door to these parts.
     pub fn new(residents: Arc<Residents>, links: Links) -> Door {
-        Door { residents, links }
+        Door { residents, assemblies: Assemblies::default(), links }
     }
 
     fn epoch(&self) -> Epoch {
@@ -44,11 +47,32 @@ impl Door {
         Ok(Installed { complete: self.residents.is_complete(request.shard), epoch: self.epoch() })
     }
 
+    fn install_piece(&self, piece: InstallPiece) -> Result<Installed> {
+        // A part that is there already stays.
+        if !self.residents.claim(piece.shard, piece.table)
+            && let Some(bytes) = self.assemblies.take(&piece)?
+        {
+            let part = Part { table: piece.table, bytes };
+            return self.install(&Install { shard: piece.shard, parts: vec![part] });
+        }
+        Ok(Installed { complete: self.residents.is_complete(piece.shard), epoch: self.epoch() })
+    }
+
+    fn fetch_piece(&self, request: FetchPiece) -> Result<PieceFetched> {
+        let part = self.residents.bytes(request.table).ok_or_else(|| {
+            let why = format!("the index part of table {} is not in memory here", request.table);
+            Error::new(Reason::NotFound, why)
+        })?;
+        Ok(PieceFetched { bytes: pieces::piece(&part, request.offset), part_bytes: part.len() as u64 })
+    }
+
     fn fetch(&self, request: &FetchParts) -> PartsFetched {
         let mut fetched = PartsFetched { parts: Vec::new(), missing: Vec::new(), answered: 0 };
         let mut bytes = 0;
         for table in &request.tables {
             match self.residents.bytes(*table) {
+                // Too large for a message: it is asked for in pieces.
+                Some(part) if part.len() > PIECE_BYTES => fetched.missing.push(*table),
                 Some(part) if bytes > 0 && bytes + part.len() > FETCH_BYTES => break,
                 Some(part) => {
                     bytes += part.len();
@@ -91,6 +115,8 @@ impl Port<IndexRequest, IndexAnswer> for Door {
                 IndexAnswer::Release(Released {})
             }
             IndexRequest::FetchParts(fetch) => IndexAnswer::FetchParts(self.fetch(&fetch)),
+            IndexRequest::InstallPiece(piece) => IndexAnswer::InstallPiece(self.install_piece(piece)?),
+            IndexRequest::FetchPiece(fetch) => IndexAnswer::FetchPiece(self.fetch_piece(fetch)?),
             IndexRequest::IndexStat(_) => IndexAnswer::IndexStat(self.stats()),
         })
     }

@@ -10,6 +10,7 @@
 //! An index node knows nothing of versions: candidates come from the reader's view, and a part that is not resident
 //! is named, so no set of parts can make an answer wrong (invariant X1).
 
+pub mod assembly;
 pub mod door;
 pub mod load;
 pub mod metrics;

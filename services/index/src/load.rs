@@ -15,9 +15,10 @@ use lamina_env::task;
 use lamina_env::time::{self, Duration};
 use lamina_node::Links;
 use lamina_node::membership::Hurry;
-use lamina_peers::data::ReadTail;
+use lamina_peers::data::{ReadTail, TailRead};
 use lamina_peers::group::{ListShard, ShardListed, ShardTable};
-use lamina_peers::index::{FetchParts, Part};
+use lamina_peers::index::{FetchParts, FetchPiece, Part};
+use lamina_peers::pieces::{self, PIECE_BYTES};
 use lamina_peers::view::ClusterView;
 use lamina_types::{Epoch, Error, GroupId, NodeId, Reason, Result, ShardId};
 
@@ -155,20 +156,15 @@ impl Loader {
         let me = self.links.me.node();
         let peers = view.shard(shard).into_iter().flat_map(|shard| &shard.replicas);
         for replica in peers.filter(|replica| Some(replica.node) != me) {
-            let mut wanted: Vec<_> = absent.keys().copied().collect();
+            self.fetch_large(shard, replica.node, &mut absent).await?;
+            let small = absent.iter().filter(|(_, table)| table.index_bytes <= PIECE_BYTES as u64);
+            let mut wanted: Vec<_> = small.map(|(table, _)| *table).collect();
             while !wanted.is_empty() {
                 let Ok((peer, context)) = self.links.index(replica.node, DEADLINE_MS) else { break };
                 let tables: Vec<_> = wanted.iter().copied().take(FETCH_TABLES).collect();
                 let Ok(fetched) = within(peer.call(context, FetchParts { tables })).await else { break };
                 for part in fetched.parts {
-                    if absent.get(&part.table).is_some_and(|table| is_intact(table, &part.bytes)) {
-                        match self.install(shard, part.clone()).await {
-                            Ok(()) => drop(absent.remove(&part.table)),
-                            // Its memory lies; the data files have the part too.
-                            Err(error) if error.reason() == Reason::ChecksumMismatch => {}
-                            Err(error) => return Err(error),
-                        }
-                    }
+                    self.take_fetched(shard, part, &mut absent).await?;
                 }
                 let answered = (fetched.answered as usize).min(wanted.len());
                 if answered == 0 {
@@ -178,6 +174,47 @@ impl Loader {
             }
         }
         Ok(absent)
+    }
+
+    /// Takes parts that do not fit into a message from a peer replica, piece by piece.
+    async fn fetch_large(
+        &self,
+        shard: ShardId,
+        node: NodeId,
+        absent: &mut BTreeMap<lamina_types::TableId, ShardTable>,
+    ) -> Result<()> {
+        let large = absent.iter().filter(|(_, table)| table.index_bytes > PIECE_BYTES as u64);
+        for table in large.map(|(table, _)| *table).collect::<Vec<_>>() {
+            let Ok((peer, context)) = self.links.index(node, DEADLINE_MS) else { return Ok(()) };
+            let read = |offset| {
+                let call = peer.call(context.clone(), FetchPiece { table, offset });
+                async { within(call).await.map(|piece| (piece.bytes, piece.part_bytes)) }
+            };
+            // What this peer does not have, another one or the data files do.
+            if let Ok(bytes) = pieces::join(read).await {
+                self.take_fetched(shard, Part { table, bytes }, absent).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Installs what a peer replica sent, if it is what the leader lists.
+    async fn take_fetched(
+        &self,
+        shard: ShardId,
+        part: Part,
+        absent: &mut BTreeMap<lamina_types::TableId, ShardTable>,
+    ) -> Result<()> {
+        let table = part.table;
+        if absent.get(&table).is_some_and(|listed| is_intact(listed, &part.bytes)) {
+            match self.install(shard, part).await {
+                Ok(()) => drop(absent.remove(&table)),
+                // Its memory lies; the data files have the part too.
+                Err(error) if error.reason() == Reason::ChecksumMismatch => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Reads what is left from the tails of data files.
@@ -202,12 +239,18 @@ impl Loader {
         let turn = (table.table.n as usize).checked_rem(table.copies.len()).unwrap_or(0);
         for node in table.copies.iter().cycle().skip(turn).take(table.copies.len()) {
             let answer = match self.links.data(*node, DEADLINE_MS) {
-                Ok((peer, context)) => within(peer.call(context, ReadTail { table: table.table })).await,
+                Ok((peer, context)) => {
+                    let read = |offset| {
+                        let call = peer.call(context.clone(), ReadTail { table: table.table, offset });
+                        async { within(call).await.map(TailRead::into_piece) }
+                    };
+                    pieces::join(read).await
+                }
                 Err(error) => Err(error),
             };
             match answer {
-                Ok(tail) if is_intact(&table, &tail.index_part) => {
-                    return self.install(shard, Part { table: table.table, bytes: tail.index_part }).await;
+                Ok(bytes) if is_intact(&table, &bytes) => {
+                    return self.install(shard, Part { table: table.table, bytes }).await;
                 }
                 Ok(_) => last = unavailable("the index part in a data file is damaged"),
                 Err(error) => last = error,

@@ -424,3 +424,36 @@ fn pressure_is_the_highest_stack() {
     assert_eq!((pressure.runs, pressure.runs_max), (10, 20));
     assert!((pressure.share() - 0.5).abs() < 1e-9 && !pressure.is_full());
 }
+
+#[test]
+fn everything_is_merged_in_jobs_that_are_all_bounded() {
+    let policy = Policy { job_bytes_max: 300 * MIB, ..Policy::default() };
+    for flushes in [1, 2, 9, 20] {
+        let mut simulation = Simulation::new(policy.clone(), 1.0);
+        for nth in 0..flushes {
+            // Ranges that overlap in part, so that no border of one run is one of another.
+            let low = KEYS / 40 * nth;
+            let stretch = |part: u64| {
+                let width = KEYS / 16;
+                Stretch { low: low + part * width, high: low + (part + 1) * width, bytes: (64 * MIB) as f64 }
+            };
+            let views = (0..8).map(|part| simulation.table(vec![stretch(part)], 0, false)).collect();
+            simulation.tree.push_flush(views).unwrap();
+        }
+        let (mut jobs, mut from) = (0, Bytes::new());
+        loop {
+            let (tree, tables) = (&simulation.tree, &simulation.records);
+            let stats = TreeStats { tree, tables, running: &[], floor: Version(1) };
+            let Some(task) = super::merge_whole(&stats, &from, policy.job_bytes_max) else { break };
+            simulation.tree.check_compaction(&task.inputs(), &[], task.bottom).unwrap();
+            let narrowest = task.runs.iter().all(|views| views.len() == 1);
+            assert!(task.input_bytes <= policy.job_bytes_max || narrowest, "{task:?}");
+            assert!(task.span.start >= from, "it goes on where it was");
+            from = task.span.end.clone().unwrap();
+            simulation.commit(&task);
+            jobs += 1;
+        }
+        assert_eq!(simulation.tree.runs_over_max(), 1, "{flushes} flushes");
+        assert!(flushes != 20 || jobs > 5, "{jobs} jobs");
+    }
+}

@@ -22,8 +22,8 @@ use xxhash_rust::xxh3::Xxh3;
 use super::entry::NewTable;
 use super::state::DataGroup;
 use super::view::{GroupView, TabletView};
-use super::window::{Token, Window};
-use frame::{BanFrame, End, Frame, Head, MemoryFrame, PinFrame, TabletFrame, TokenFrame};
+use super::window::{FailedCondition, Token, Window};
+use frame::{BanFrame, End, Frame, Head, MemoryFrame, PinFrame, RefusedFrame, TabletFrame, TokenFrame};
 
 /// Bytes of one chunk; only the last one is shorter.
 pub const CHUNK_BYTES: usize = 256 << 10;
@@ -84,7 +84,7 @@ impl FrozenGroup {
             let window = window.unwrap_or_default();
             tablet.window_floor = window.floor;
             let tokens: Vec<Frame> =
-                window.tokens.iter().map(|(key, token)| token_frame(key, token)).collect();
+                window.tokens.iter().flat_map(|(key, token)| token_frames(key, token)).collect();
             std::iter::once(Frame::Tablet(tablet)).chain(tokens)
         });
         let bound = view.last_version;
@@ -95,13 +95,17 @@ impl FrozenGroup {
     }
 }
 
-fn token_frame((base, id): &(Version, u128), token: &Token) -> Frame {
-    Frame::Token(TokenFrame {
+fn token_frames((base, id): &(Version, u128), token: &Token) -> impl Iterator<Item = Frame> + use<> {
+    let refused: Vec<(u64, FailedCondition)> =
+        token.refused.iter().map(|(number, failed)| (*number, *failed)).collect();
+    let results = Frame::Token(TokenFrame {
         id: *id,
         base: *base,
         done_below: token.done_below,
         results: token.results.iter().copied().collect(),
-    })
+    });
+    let refused = (!refused.is_empty()).then_some(Frame::Refused(RefusedFrame { refused }));
+    std::iter::once(results).chain(refused)
 }
 
 /// All memtables in the order in which tablets name them. One that two tablets share is there once.

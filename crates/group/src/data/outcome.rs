@@ -106,7 +106,7 @@ pub enum WriteOutcome {
     BatchSpansGroups,
     /// Whether the conditions hold cannot be decided: the leader must read again and propose anew. Not done.
     Retry,
-    /// A condition does not hold. Not done.
+    /// A condition does not hold. Not done, and no other attempt with the same request id will be.
     ConditionFailed {
         /// Which, counted from 0.
         condition: u32,

@@ -13,6 +13,7 @@ use super::outcome::WriteOutcome;
 use super::state::DataGroup;
 use super::stop::StopReason;
 use super::view::{TabletView, tablet_of};
+use super::window::{FailedCondition, Remembered};
 
 /// The current value of a key, as far as apply can know it.
 enum Current {
@@ -51,8 +52,9 @@ impl DataGroup {
             .windows
             .get_mut(&home.id)
             .ok_or_else(|| StopReason::Contradiction(format!("tablet {} has no dedupe window", home.id)))?;
-        if let Some(answer) = write.request_id.as_ref().and_then(|id| window.check(id, version, &self.config))
-        {
+        let last = self.last_version;
+        let check = |id| window.check(id, version, last, &self.config);
+        if let Some(answer) = write.request_id.as_ref().and_then(check) {
             return Ok(answer);
         }
         let keys = write.operations.iter().map(|operation| &operation.key);
@@ -61,11 +63,17 @@ impl DataGroup {
             return Ok(WriteOutcome::BatchSpansGroups);
         }
         if let Some(answer) = check_conditions(&self.tablets, &write, version) {
+            if let (WriteOutcome::ConditionFailed { condition, current }, Some(id)) =
+                (answer, &write.request_id)
+            {
+                let refused = Remembered::Refused(FailedCondition { condition, current });
+                Arc::make_mut(window).remember(id, refused, last, &self.config);
+            }
             return Ok(answer);
         }
         self.last_version = version;
         if let Some(id) = &write.request_id {
-            Arc::make_mut(window).remember(id, version, &self.config);
+            Arc::make_mut(window).remember(id, Remembered::Written(version), version, &self.config);
         }
         insert(&self.tablets, home, write, version);
         Ok(WriteOutcome::Written { version })

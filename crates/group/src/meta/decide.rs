@@ -28,7 +28,7 @@ pub fn decide(state: &MetaState, observed: &Observed) -> Vec<Change> {
     let mut out = Vec::new();
     nodes(state, observed, &mut out);
     create_groups(state, settings, &mut out);
-    place_replicas(state, settings, &mut out);
+    place_replicas(state, settings, observed, &mut out);
     drop_replicas(state, observed, &mut out);
     hints(state, observed, &mut out);
     assign_shards(state, settings, &mut out);
@@ -92,11 +92,15 @@ fn create_groups(state: &MetaState, settings: &Settings, out: &mut Vec<Change>) 
     }
 }
 
-/// A new replica for each that is on a lost node, and for groups that have too few. One for each group and pass.
-fn place_replicas(state: &MetaState, settings: &Settings, out: &mut Vec<Change>) {
+/// A new replica for each that is on a lost node or that its leader has shut out, and for groups that have too few. One for each group and pass.
+fn place_replicas(state: &MetaState, settings: &Settings, observed: &Observed, out: &mut Vec<Change>) {
     let mut hosts = hosts(state, settings);
     for (group, record) in state.groups() {
-        let lost = |(_, node): &(ReplicaId, NodeId)| state.node(*node).is_none_or(NodeRecord::is_lost);
+        let said = observed.groups.get(group).filter(|said| said.term >= record.term);
+        let shut_out = |replica: &ReplicaId| said.is_some_and(|said| said.shut_out.contains(replica));
+        let lost = |(replica, node): &(ReplicaId, NodeId)| {
+            shut_out(replica) || state.node(*node).is_none_or(NodeRecord::is_lost)
+        };
         let (on_lost, on_good): (Vec<_>, Vec<_>) = record.staying().partition(lost);
         let replaces = on_lost.first().map(|(replica, _)| *replica);
         if replaces.is_none() && on_good.len() >= target(*group, record, settings) {

@@ -249,8 +249,8 @@ impl From<Bootstrap> for Found {
 }
 
 impl Registration {
-    /// The entry for what a process said to a member of `cluster`. `level_max` is what its program supports.
-    pub fn new(cluster: ClusterId, said: RegisterNode, level_max: Level) -> Registration {
+    /// The entry for what a process said to a member of `cluster`.
+    pub fn new(cluster: ClusterId, said: RegisterNode) -> Registration {
         Registration {
             cluster,
             node: said.node,
@@ -261,7 +261,7 @@ impl Registration {
             nonce: said.nonce,
             zone: said.zone,
             version: said.version,
-            level_max,
+            level_max: said.level_max,
         }
     }
 }

@@ -47,6 +47,7 @@ pub fn meta_answer(
         under_replicated: 0,
         only_on_named: 0,
         naming: 0,
+        verified: 0,
         memtable_bytes: 0,
         memtable_bytes_max: 0,
         writes_per_second: 0.0,
@@ -105,9 +106,8 @@ pub fn can_stop(
     if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
 
-/// Whether the volume of a dead node may be thrown away. `answers` are of groups that were asked with this node alone;
-/// `unverified` says for each data group how many of its tables name the node and have no other copy that was read and
-/// verified since the node died. Never waived.
+/// Whether the volume of a dead node may be thrown away. `answers` are of groups that were asked with this node alone.
+/// Never waived.
 ///
 /// # Errors
 /// Every reason against it.
@@ -116,7 +116,6 @@ pub fn release_volume(
     observed: &Observed,
     node: NodeId,
     answers: &Answers,
-    unverified: &BTreeMap<GroupId, u64>,
 ) -> Result<(), Vec<String>> {
     let Some(record) = state.node(node) else {
         return Err(vec![format!("node {node} is not known to the store")]);
@@ -139,17 +138,16 @@ pub fn release_volume(
         Role::Data => {
             bans(state, observed, node, record, &mut reasons);
             for group in data_groups(state) {
-                match (answers.get(&group).map(|stats| stats.only_on_named), unverified.get(&group)) {
-                    (Some(0), Some(0)) => {}
-                    (Some(0), Some(tables)) => reasons.push(format!(
-                        "{tables} tables of group {group} have no other copy that was verified since; wait for the scrub"
+                let lacking = |stats: &GroupStats| stats.naming.saturating_sub(stats.verified);
+                match answers.get(&group).map(|stats| (stats.only_on_named, lacking(stats))) {
+                    Some((0, 0)) => {}
+                    Some((0, tables)) => reasons.push(format!(
+                        "{tables} tables of group {group} have no other copy that was read and verified since; its \
+                         leader is at it, ask again"
                     )),
-                    (Some(tables), _) => reasons
+                    Some((tables, _)) => reasons
                         .push(format!("{tables} tables of group {group} have no other copy; this volume is needed")),
-                    (None, _) => reasons.push(silent_group(group)),
-                }
-                if answers.contains_key(&group) && !unverified.contains_key(&group) {
-                    reasons.push(format!("nobody has verified the copies of group {group} yet"));
+                    None => reasons.push(silent_group(group)),
                 }
             }
         }
@@ -272,10 +270,11 @@ fn data_reasons(state: &MetaState, down: &BTreeSet<NodeId>, answers: &Answers, r
     }
 }
 
-/// Every shard of the node keeps a complete replica.
+/// Every shard of which the node is a complete replica keeps another one. A shard that the node only loads loses
+/// nothing that could be asked.
 fn index_reasons(state: &MetaState, node: NodeId, down: &BTreeSet<NodeId>, reasons: &mut Vec<String>) {
     let bare = (0..).map(ShardId).zip(state.shards()).filter(|(_, shard)| {
-        let mine = shard.replicas.iter().any(|replica| replica.node == node);
+        let mine = shard.replicas.iter().any(|replica| replica.node == node && replica.complete);
         mine && !shard.replicas.iter().any(|replica| replica.complete && !down.contains(&replica.node))
     });
     let bare: Vec<ShardId> = bare.map(|(shard, _)| shard).collect();

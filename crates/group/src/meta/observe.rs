@@ -7,6 +7,7 @@ use lamina_peers::admin::{Heartbeat, LedGroup};
 use lamina_types::{Epoch, GroupId, Incarnation, KeyRange, NodeId, ReplicaId, ShardId};
 
 use super::entry::Found;
+use super::state::MetaState;
 
 /// Listens to heartbeats. Times are milliseconds of one clock that does not go back, the caller's.
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ pub struct GroupObserved {
     pub ranges: Vec<KeyRange>,
     /// Data nodes whose ban the group has applied, with its epoch.
     pub bans: BTreeMap<NodeId, Epoch>,
+    /// Replicas that rejected what they had acknowledged to this leader (rule G7).
+    pub shut_out: BTreeSet<ReplicaId>,
 }
 
 impl Observer {
@@ -111,6 +114,17 @@ impl Observer {
         now_ms.saturating_sub(since)
     }
 
+    /// A group of which the node's volume has lost entries that it had acknowledged, if some leader says so of a
+    /// replica that is placed there.
+    pub fn shut_out_on(&self, state: &MetaState, node: NodeId) -> Option<GroupId> {
+        let lost = |(group, said): &(&GroupId, &GroupObserved)| {
+            let record = state.groups().get(*group).filter(|record| said.term >= record.term);
+            let placed = |replica: &ReplicaId| record?.replicas.get(replica).map(|placed| placed.node);
+            said.shut_out.iter().any(|replica| placed(replica) == Some(node))
+        };
+        self.groups.iter().find(lost).map(|(group, _)| *group)
+    }
+
     /// What is known now.
     pub fn observed(&self, now_ms: u64) -> Observed {
         let one = |(node, (at, said)): (&NodeId, &(u64, Heartbeat))| {
@@ -154,6 +168,7 @@ impl GroupObserved {
             voters: led.voters.iter().copied().collect(),
             ranges: led.ranges.clone(),
             bans: led.bans.iter().copied().collect(),
+            shut_out: led.shut_out.iter().copied().collect(),
         }
     }
 }

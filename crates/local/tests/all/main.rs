@@ -2,4 +2,7 @@
 
 mod full;
 mod inputs;
+mod large_parts;
+mod losses;
+mod rig;
 mod stores;

@@ -35,7 +35,11 @@ async fn a_batch_is_done_as_a_whole_iff_its_conditions_hold() {
     let stale = Batch::new().put("a", "2").delete("b").only_if("a", Expected::Absent);
     let refused = client.write(stale).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::ConditionFailed);
+    assert_eq!(refused.detail("condition"), Some("0"));
     assert_eq!(refused.detail("version"), Some(version.to_string().as_str()));
+    let second = Batch::new().put("a", "2").only_if("a", Expected::Present).only_if("c", Expected::Present);
+    let refused = client.write(second).await.unwrap_err();
+    assert_eq!((refused.detail("condition"), refused.detail("version")), (Some("1"), None));
     let fresh = Batch::new().put("a", "2").delete("b").only_if("a", Expected::Version(version));
     client.write(fresh).await.unwrap();
     assert_eq!(client.get("a").await.unwrap().unwrap().value.as_ref(), b"2");

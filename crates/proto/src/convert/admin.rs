@@ -21,10 +21,10 @@ twins! {
     Bootstrap => admin::BootstrapRequest { cluster, members, settings }
     FirstMember => admin::FirstMember { node, address }
     Bootstrapped => admin::BootstrapResponse {}
-    RegisterNode => admin::RegisterNodeRequest { node, role, name, address, incarnation, nonce, zone, version }
+    RegisterNode => admin::RegisterNodeRequest { node, role, name, address, incarnation, nonce, zone, version, level_max }
     NodeRegistered => admin::RegisterNodeResponse { incarnation, view }
     Heartbeat => admin::HeartbeatRequest { node, incarnation, epoch, complete, leads, replicas }
-    LedGroup => admin::LedGroup { group, term, voters, ranges, bans }
+    LedGroup => admin::LedGroup { group, term, voters, ranges, bans, shut_out }
     HeartbeatSeen => admin::HeartbeatResponse { view }
     Watch => admin::WatchRequest { after }
     ViewChanged => admin::WatchResponse { view }

@@ -4,7 +4,8 @@ use lamina_peers::data::{
     BlockCodec, BlockRead, BlocksRead, CancelJob, Compact, CompactionInput, CompactionOutput, CopySource,
     CopyTable, CopyTarget, DataAnswer, DataRequest, DataStat, DataStats, DeleteTables, DropCopy, FileRead,
     JobId, JobProgress, JobState, LinkTable, ListTables, ListedTable, ReadBlocks, ReadFile, ReadTail, Seal,
-    TableBuild, TableSealed, TableWritten, TablesDeleted, TablesListed, TailRead, WriteTable, WrittenTable,
+    TableBuild, TableSealed, TableVerified, TableWritten, TablesDeleted, TablesListed, TailRead, VerifyTable,
+    WriteTable, WrittenTable,
 };
 use lamina_types::{CopyStamp, NodeId, Result};
 
@@ -18,8 +19,10 @@ twins! {
     TableSealed => data::TableSealed { stamp }
     ReadBlocks => data::ReadBlocksRequest { blocks }
     BlocksRead => data::ReadBlocksResponse { blocks }
-    ReadTail => data::ReadTailRequest { table }
-    TailRead => data::ReadTailResponse { index_part }
+    ReadTail => data::ReadTailRequest { table, offset }
+    TailRead => data::ReadTailResponse { index_part, part_bytes }
+    VerifyTable => data::VerifyTableRequest { table }
+    TableVerified => data::VerifyTableResponse {}
     ReadFile => data::ReadFileRequest { table, offset, length }
     FileRead => data::ReadFileResponse { bytes, file_bytes }
     CopyTable => data::CopyTableRequest { table, stamp, from, replace }
@@ -51,7 +54,7 @@ enum_twins!(BlockCodec => data::BlockCodec { Plain, Lz4, Zstd });
 
 port_twins!(DataRequest, DataAnswer => data::op::Request, data::answer::Answer {
     WriteTable, ReadBlocks, Lookup, Seek, ReadTail, ReadFile, CopyTable, LinkTable, DeleteTables, DropCopy,
-    ListTables, Compact, JobProgress, CancelJob, DataStat,
+    ListTables, Compact, JobProgress, CancelJob, DataStat, VerifyTable,
 });
 
 impl Twin<data::BlockRead> for BlockRead {

@@ -17,7 +17,7 @@ twins! {
     GroupStat => group::GroupStatRequest { group, nodes }
     GroupStats => group::GroupStatResponse {
         leader, reign, last_version, applied, caught_up, voters, tablets, tables, table_bytes, under_replicated,
-        only_on_named, naming, memtable_bytes, memtable_bytes_max, writes_per_second, write_p99_us,
+        only_on_named, naming, verified, memtable_bytes, memtable_bytes_max, writes_per_second, write_p99_us,
     }
     TabletStat => group::TabletStat { tablet, range, shard, runs, tables, table_bytes, memtable_bytes }
     ProbeGroup => group::ProbeGroupRequest { group }

@@ -1,8 +1,9 @@
 //! Index nodes.
 
 use lamina_peers::index::{
-    Candidate, FetchParts, IndexAnswer, IndexRequest, IndexStat, IndexStats, Install, Installed, LookedUp,
-    Lookup, LookupKey, Part, PartsFetched, Release, Released, Seek, SeekRange, ShardStat, Sought, SoughtRun,
+    Candidate, FetchParts, FetchPiece, IndexAnswer, IndexRequest, IndexStat, IndexStats, Install,
+    InstallPiece, Installed, LookedUp, Lookup, LookupKey, Part, PartsFetched, PieceFetched, Release,
+    Released, Seek, SeekRange, ShardStat, Sought, SoughtRun,
 };
 use lamina_types::{Error, Reason, Result, TableId};
 
@@ -22,6 +23,9 @@ twins! {
     Released => index::ReleaseResponse {}
     FetchParts => index::FetchPartsRequest { tables }
     PartsFetched => index::FetchPartsResponse { parts, missing, answered }
+    InstallPiece => index::InstallPieceRequest { shard, table, part_bytes, offset, bytes }
+    FetchPiece => index::FetchPieceRequest { table, offset }
+    PieceFetched => index::FetchPieceResponse { bytes, part_bytes }
     IndexStat => index::IndexStatRequest {}
     IndexStats => index::IndexStatResponse {
         tables, memory_bytes, memory_bytes_max, shards, lookups, filtered, missing,
@@ -30,7 +34,7 @@ twins! {
 }
 
 port_twins!(IndexRequest, IndexAnswer => index::op::Request, index::answer::Answer {
-    Lookup, Seek, Install, Release, FetchParts, IndexStat,
+    Lookup, Seek, Install, Release, FetchParts, IndexStat, InstallPiece, FetchPiece,
 });
 
 impl Twin<index::LookupRequest> for Lookup {

@@ -340,6 +340,9 @@ pub struct RegisterNodeRequest {
     /// The version of the program.
     #[prost(string, tag = "8")]
     pub version: ::prost::alloc::string::String,
+    /// The highest level of formats that the program supports.
+    #[prost(uint32, tag = "9")]
+    pub level_max: u32,
 }
 /// The start is registered.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -391,6 +394,9 @@ pub struct LedGroup {
     /// Data nodes whose ban the group has applied.
     #[prost(message, repeated, tag = "5")]
     pub bans: ::prost::alloc::vec::Vec<Ban>,
+    /// Replicas that rejected what they had acknowledged to this leader: their volume has lost it.
+    #[prost(uint64, repeated, tag = "6")]
+    pub shut_out: ::prost::alloc::vec::Vec<u64>,
 }
 /// A data node that a group places nothing on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -88,14 +88,30 @@ pub struct ReadTailRequest {
     /// The table; not here: TABLE_NOT_FOUND.
     #[prost(message, optional, tag = "1")]
     pub table: ::core::option::Option<super::super::types::v1::TableId>,
+    /// Where the piece begins in the index part.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
 }
-/// The index part.
+/// A piece of the index part, of 4 MiB; only the last one is shorter.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadTailResponse {
-    /// Its bytes, checksum included.
+    /// The bytes from the offset on; the checksum is in the last ones.
     #[prost(bytes = "bytes", tag = "1")]
     pub index_part: ::prost::bytes::Bytes,
+    /// The bytes of the whole index part.
+    #[prost(uint64, tag = "2")]
+    pub part_bytes: u64,
 }
+/// Reads a whole table from the disk and verifies every checksum. Damage: DATA_LOSS.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyTableRequest {
+    /// The table; not here: TABLE_NOT_FOUND.
+    #[prost(message, optional, tag = "1")]
+    pub table: ::core::option::Option<super::super::types::v1::TableId>,
+}
+/// Every byte of the table is what was written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyTableResponse {}
 /// Reads a stretch of a sealed file, for copies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadFileRequest {
@@ -491,7 +507,7 @@ pub struct Op {
     /// Required.
     #[prost(
         oneof = "op::Request",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31"
     )]
     pub request: ::core::option::Option<op::Request>,
 }
@@ -530,6 +546,8 @@ pub mod op {
         CancelJob(super::CancelJobRequest),
         #[prost(message, tag = "30")]
         DataStat(super::DataStatRequest),
+        #[prost(message, tag = "31")]
+        VerifyTable(super::VerifyTableRequest),
     }
 }
 /// The server's messages of a stream.
@@ -555,7 +573,7 @@ pub struct Answer {
     /// An error, or the answer that belongs to the request.
     #[prost(
         oneof = "answer::Answer",
-        tags = "2, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30"
+        tags = "2, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31"
     )]
     pub answer: ::core::option::Option<answer::Answer>,
 }
@@ -596,6 +614,8 @@ pub mod answer {
         CancelJob(super::JobState),
         #[prost(message, tag = "30")]
         DataStat(super::DataStatResponse),
+        #[prost(message, tag = "31")]
+        VerifyTable(super::VerifyTableResponse),
     }
 }
 /// The codec of data blocks.

@@ -109,6 +109,10 @@ pub struct GroupStatResponse {
     /// The 99th percentile of the time to an acknowledged write, lately, in microseconds.
     #[prost(uint64, tag = "16")]
     pub write_p99_us: u64,
+    /// Of the live tables that name one of the named nodes: how many have a copy elsewhere that was read and verified
+    /// since each of these nodes was declared dead. None, where a named node is not known to be dead.
+    #[prost(uint64, tag = "17")]
+    pub verified: u64,
 }
 /// One tablet.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

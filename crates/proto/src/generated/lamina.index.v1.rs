@@ -143,7 +143,27 @@ pub struct Part {
     #[prost(bytes = "bytes", tag = "2")]
     pub bytes: ::prost::bytes::Bytes,
 }
-/// The parts are resident.
+/// Takes one index part into memory that does not fit into a message, piece by piece. The last piece installs it. A piece
+/// that came before changes nothing; one that leaves a gap: STATE_MOVED, begin again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InstallPieceRequest {
+    /// The shard that needs the part.
+    #[prost(uint32, tag = "1")]
+    pub shard: u32,
+    /// The table's name.
+    #[prost(message, optional, tag = "2")]
+    pub table: ::core::option::Option<super::super::types::v1::TableId>,
+    /// The bytes of the whole part.
+    #[prost(uint64, tag = "3")]
+    pub part_bytes: u64,
+    /// Where the piece begins.
+    #[prost(uint64, tag = "4")]
+    pub offset: u64,
+    /// The piece.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub bytes: ::prost::bytes::Bytes,
+}
+/// The parts are resident; of a part in pieces: the piece was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InstallResponse {
     /// This node has every part of the shard.
@@ -185,6 +205,26 @@ pub struct FetchPartsResponse {
     /// How many tables from the front of the request are answered, resident or not.
     #[prost(uint32, tag = "3")]
     pub answered: u32,
+}
+/// Asks a peer replica for a piece of a part of more than 4 MiB.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchPieceRequest {
+    /// The table; not resident: NOT_FOUND.
+    #[prost(message, optional, tag = "1")]
+    pub table: ::core::option::Option<super::super::types::v1::TableId>,
+    /// Where the piece begins in the part.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+}
+/// A piece of a part, of 4 MiB; only the last one is shorter.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchPieceResponse {
+    /// The bytes from the offset on.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub bytes: ::prost::bytes::Bytes,
+    /// The bytes of the whole part.
+    #[prost(uint64, tag = "2")]
+    pub part_bytes: u64,
 }
 /// Asks for figures.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -256,7 +296,7 @@ pub struct Op {
     #[prost(message, optional, tag = "2")]
     pub context: ::core::option::Option<super::super::types::v1::Context>,
     /// Required.
-    #[prost(oneof = "op::Request", tags = "16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "op::Request", tags = "16, 17, 18, 19, 20, 21, 22, 23")]
     pub request: ::core::option::Option<op::Request>,
 }
 /// Nested message and enum types in `Op`.
@@ -276,6 +316,10 @@ pub mod op {
         FetchParts(super::FetchPartsRequest),
         #[prost(message, tag = "21")]
         IndexStat(super::IndexStatRequest),
+        #[prost(message, tag = "22")]
+        InstallPiece(super::InstallPieceRequest),
+        #[prost(message, tag = "23")]
+        FetchPiece(super::FetchPieceRequest),
     }
 }
 /// The server's messages of a stream.
@@ -299,7 +343,7 @@ pub struct Answer {
     #[prost(uint64, tag = "1")]
     pub id: u64,
     /// An error, or the answer that belongs to the request.
-    #[prost(oneof = "answer::Answer", tags = "2, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "answer::Answer", tags = "2, 16, 17, 18, 19, 20, 21, 22, 23")]
     pub answer: ::core::option::Option<answer::Answer>,
 }
 /// Nested message and enum types in `Answer`.
@@ -321,6 +365,10 @@ pub mod answer {
         FetchParts(super::FetchPartsResponse),
         #[prost(message, tag = "21")]
         IndexStat(super::IndexStatResponse),
+        #[prost(message, tag = "22")]
+        InstallPiece(super::InstallResponse),
+        #[prost(message, tag = "23")]
+        FetchPiece(super::FetchPieceResponse),
     }
 }
 /// Generated client implementations.

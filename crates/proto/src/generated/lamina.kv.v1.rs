@@ -615,6 +615,8 @@ pub mod kv_client {
         /// Also: INVALID_ARGUMENT `BATCH_EMPTY`, `BATCH_TOO_LARGE`, `VALUE_TOO_LARGE`, `DUPLICATE_KEY`, `OP_MISSING`,
         /// `TTL_OUT_OF_RANGE`; ABORTED `CONDITION_FAILED`; FAILED_PRECONDITION `BATCH_SPANS_GROUPS`, `CLIENT_TOKEN_EXPIRED`,
         /// `CLOCK_AHEAD`, `ALREADY_ANSWERED`; RESOURCE_EXHAUSTED `DISK_FULL`, `TOO_MANY_OPEN`.
+        /// The metadata of `CONDITION_FAILED` name the first condition that did not hold (`condition`, counted from 0) and the
+        /// version of the value that its key has (`version`; absent: it has none). A retry gets the same answer.
         pub async fn write(
             &mut self,
             request: impl tonic::IntoRequest<super::WriteRequest>,
@@ -775,6 +777,8 @@ pub mod kv_server {
         /// Also: INVALID_ARGUMENT `BATCH_EMPTY`, `BATCH_TOO_LARGE`, `VALUE_TOO_LARGE`, `DUPLICATE_KEY`, `OP_MISSING`,
         /// `TTL_OUT_OF_RANGE`; ABORTED `CONDITION_FAILED`; FAILED_PRECONDITION `BATCH_SPANS_GROUPS`, `CLIENT_TOKEN_EXPIRED`,
         /// `CLOCK_AHEAD`, `ALREADY_ANSWERED`; RESOURCE_EXHAUSTED `DISK_FULL`, `TOO_MANY_OPEN`.
+        /// The metadata of `CONDITION_FAILED` name the first condition that did not hold (`condition`, counted from 0) and the
+        /// version of the value that its key has (`version`; absent: it has none). A retry gets the same answer.
         async fn write(
             &self,
             request: tonic::Request<super::WriteRequest>,

@@ -179,7 +179,7 @@ impl<'a> Inspector<'a> {
                     return Ok(Some(format!("the copies of table {table} differ (T1), one is on {machine}")));
                 }
             }
-            for stray in disk.list("incoming").await.unwrap_or_default() {
+            if let Some(stray) = disk.list("incoming").await.unwrap_or_default().first() {
                 return Ok(Some(format!("{machine} keeps incoming/{}", stray.name)));
             }
         }

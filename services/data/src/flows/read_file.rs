@@ -1,11 +1,13 @@
 //! Stretches of sealed files, and index parts, for copies and for index nodes that load.
 
+use std::sync::Arc;
+
 use lamina_peers::data::{FileRead, ReadFile, ReadTail, TailRead};
-use lamina_types::limits::MESSAGE_BYTES_MAX;
+use lamina_peers::pieces;
 use lamina_types::{Error, Reason, Result};
 
 use crate::fault;
-use crate::hands::tail::TailError;
+use crate::hands::tail::{Tail, TailError};
 use crate::node::Node;
 
 /// Bytes of one answer at most; a caller who asks for more goes on behind them.
@@ -25,22 +27,28 @@ pub(crate) async fn read_file(node: &Node, request: ReadFile) -> Result<FileRead
     Ok(FileRead { bytes, file_bytes })
 }
 
-/// Reads the index part.
+/// Reads a piece of the index part. The pieces of a large one come from memory, once it was read and checked.
 pub(crate) async fn read_tail(node: &Node, request: ReadTail) -> Result<TailRead> {
     let table = request.table;
     let open = node.open_table(table).await.map_err(|error| error.into_error(table))?;
-    let tail = node.read_tail(&open).await.map_err(|error| match error {
+    let large = |tail: &Tail| tail.part.bytes().len() > pieces::PIECE_BYTES;
+    let known =
+        node.tails.get(table, open.sealed.generation).filter(|tail| request.offset > 0 && large(tail));
+    let read = match known {
+        Some(tail) => Ok(tail),
+        None => node.read_tail(&open).await.map(Arc::new),
+    };
+    let tail = read.map_err(|error| match error {
         TailError::Damaged(corruption) => Error::new(
             Reason::DataLoss,
             format!("the tail of this copy is damaged, try another: {corruption}"),
         ),
         TailError::Io(error) => fault::disk(&format!("read the tail of table {table}"), &error),
     })?;
-    let index_part = tail.part.bytes().clone();
-    if index_part.len() > MESSAGE_BYTES_MAX {
-        let why =
-            format!("the index part of table {table} has {} bytes; read it with ReadFile", index_part.len());
-        return Err(Error::new(Reason::MessageTooLarge, why));
+    let part = tail.part.bytes();
+    let read = TailRead { index_part: pieces::piece(part, request.offset), part_bytes: part.len() as u64 };
+    if large(&tail) {
+        node.tails.put(table, open.sealed.generation, tail);
     }
-    Ok(TailRead { index_part })
+    Ok(read)
 }

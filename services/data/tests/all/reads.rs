@@ -160,7 +160,7 @@ fn a_damaged_tail_is_missing_and_noted() {
         let found = ask(&node, Lookup { candidates: vec![vec![file.id]], keys }).await.unwrap();
         assert_eq!(found.keys, [[Candidate::Missing(file.id)]]);
         assert!(one(&node, file.id).await.unwrap().damaged);
-        let error = ask(&node, ReadTail { table: file.id }).await.unwrap_err();
+        let error = ask(&node, ReadTail { table: file.id, offset: 0 }).await.unwrap_err();
         assert_eq!(error.reason(), Reason::DataLoss);
     });
 }

@@ -122,7 +122,7 @@ pub async fn read_file(service: &Arc<DataService>, table: TableId) -> Result<Byt
 
 /// Reads a table through its index part and its blocks, as a reader does; every checksum is verified.
 pub async fn entries(service: &Arc<DataService>, table: TableId) -> Vec<Entry> {
-    let tail = ask(service, ReadTail { table }).await.unwrap();
+    let tail = ask(service, ReadTail { table, offset: 0 }).await.unwrap();
     let part = IndexPart::parse(tail.index_part).unwrap().renamed(table);
     let handles: Vec<_> = part.infos().map(|info| info.handle).collect();
     let mut entries = Vec::new();

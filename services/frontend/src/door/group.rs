@@ -23,6 +23,7 @@ use crate::flow::search::{Searcher, records_of};
 use crate::hand::blocks::Wanted;
 use crate::host::{DataHost, NotDone};
 use crate::lead::copies::under_replicated;
+use crate::lead::verify::{count_verified, death_of};
 use crate::lead::works::Works;
 use crate::lead::{compact, flush};
 
@@ -80,6 +81,10 @@ impl GroupDoor {
             .filter(|node| matches!(node.state, NodeState::Active | NodeState::Joining))
             .map(|node| node.node)
             .collect();
+        let lost: Vec<_> =
+            request.nodes.iter().map(|node| (*node, death_of(&view, &cluster, *node))).collect();
+        // A reign that has just begun has verified nothing.
+        let verified = self.works.get(request.group).map(|work| work.verified).unwrap_or_default();
         let named: BTreeSet<NodeId> = request.nodes.into_iter().collect();
         let members = host.replica.members();
         let committed = host.replica.committed().0;
@@ -118,6 +123,7 @@ impl GroupDoor {
                 .live_tables()
                 .filter(|(_, record)| record.copies.keys().any(|node| named.contains(node)))
                 .count() as u64,
+            verified: count_verified(&verified, &view, &cluster, &lost),
             memtable_bytes: view.memtable_bytes(),
             memtable_bytes_max: view.config.memtable_bytes,
             writes_per_second,

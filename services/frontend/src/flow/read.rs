@@ -44,13 +44,16 @@ pub async fn get(
     at: At,
 ) -> Result<(Option<Found>, Version)> {
     let mut fault = None;
+    let mut clock_stands = false;
     for _ in 0..VIEWS_MAX {
         let (view, version) = view_at(host, at).await?;
         let tablet = tablet_of(host, &view, key)?;
         check(&view, tablet, at)?;
         match searcher.find(context, &view, tablet, key, version).await {
-            Ok(found) if must_tick(host, &view, at, found.as_ref().map(|(_, value)| value)) => {
-                tick(host).await?
+            Ok(found)
+                if !clock_stands && must_tick(host, &view, at, found.as_ref().map(|(_, value)| value)) =>
+            {
+                clock_stands = !tick(host).await?;
             }
             Ok(found) => return Ok((found.and_then(|found| visible(found, version)), version)),
             Err(error) => fault = Some(again(error)?),
@@ -68,13 +71,14 @@ pub async fn batch_get(
     at: At,
 ) -> Result<Values> {
     let mut fault = None;
+    let mut clock_stands = false;
     for _ in 0..VIEWS_MAX {
         let (view, version) = view_at(host, at).await?;
         match search_all(searcher, context, host, &view, version, keys, at).await? {
             Ok(found) => {
                 let expiring = found.iter().flatten().map(|(_, value)| value).find(|value| expires(value));
-                if must_tick(host, &view, at, expiring) {
-                    tick(host).await?;
+                if !clock_stands && must_tick(host, &view, at, expiring) {
+                    clock_stands = !tick(host).await?;
                     continue;
                 }
                 let values =
@@ -144,12 +148,7 @@ pub async fn timely_view(host: &DataHost) -> Result<Arc<GroupView>> {
     if host.replica.hint_ms() <= view.last_version.ms() + TICK_AHEAD_MS {
         return Ok(view);
     }
-    if let Err(error) = tick(host).await {
-        // A disk that is full stops the clock, and reads go on.
-        tracing::debug!(group = %host.group, %error, "the group's clock was not brought up");
-        return Ok(view);
-    }
-    host.newest_view().await
+    if tick(host).await? { host.newest_view().await } else { Ok(view) }
 }
 
 /// The tablet that has the key.
@@ -184,10 +183,16 @@ fn must_tick(host: &DataHost, view: &GroupView, at: At, value: Option<&Value>) -
         && host.replica.hint_ms() > view.last_version.ms() + TICK_AHEAD_MS
 }
 
-async fn tick(host: &DataHost) -> Result<()> {
+/// Brings the group's clock up to the leader's; whether it could be. On a full disk the clock stands, and reads go on:
+/// an entry is then judged by the last version given, as every replica would judge it (protocols §4). Who does not
+/// lead any more hears of it at the next view.
+async fn tick(host: &DataHost) -> Result<bool> {
     let reigning = host.reigning()?;
-    host.propose(reigning.term, Tick { hint: host.hint() }).await?;
-    Ok(())
+    let ticked = host.propose(reigning.term, Tick { hint: host.hint() }).await;
+    if let Err(error) = &ticked {
+        tracing::debug!(group = %host.group, ?error, "the group's clock was not brought up");
+    }
+    Ok(ticked.is_ok())
 }
 
 fn visible((version, value): (Version, Value), at: Version) -> Option<Found> {

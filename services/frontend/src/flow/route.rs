@@ -56,9 +56,12 @@ impl Router {
         self.hosts.write().insert(host.group, host);
     }
 
-    /// A replica was closed.
-    pub fn remove(&self, group: GroupId) {
-        self.hosts.write().remove(&group);
+    /// A replica was closed. Another one of its group that was opened since stays.
+    pub fn remove(&self, host: &Arc<DataHost>) {
+        let mut hosts = self.hosts.write();
+        if hosts.get(&host.group).is_some_and(|known| Arc::ptr_eq(known, host)) {
+            hosts.remove(&host.group);
+        }
     }
 
     /// Where requests for a group are served.

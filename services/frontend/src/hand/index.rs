@@ -1,21 +1,26 @@
 //! Asks the index service which blocks may hold a key.
 //!
-//! The replicas of the shard are asked in turn; a table that none of them has is asked of the data nodes that hold
+//! The replicas of the shard are asked in turn, the next one already when one takes long ([`Hedge`]); a table that none of them has is asked of the data nodes that hold
 //! its file, which answer from the file's tail, and its part is installed again in the background. So with all index
 //! nodes dead reads go on, only slower.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use lamina_engine::tree::TableRecord;
 use lamina_env::time::{self, Duration};
 use lamina_node::Links;
-use lamina_peers::index::{Candidate, Lookup, LookupKey, Seek, SeekRange, SoughtRun};
+use lamina_peers::Operation;
+use lamina_peers::index::{
+    Candidate, IndexAnswer, IndexRequest, Lookup, LookupKey, Seek, SeekRange, SoughtRun,
+};
 use lamina_types::{BlockHandle, Error, NodeId, Reason, RequestContext, Result, ShardId, TableId, Version};
 use tokio::sync::mpsc;
 
 use crate::hand::health::Health;
+use crate::hand::hedge::Hedge;
 
 /// The longest that one index node is waited for before the next one is asked.
 const NODE_DEADLINE_MS: u64 = 500;
@@ -29,6 +34,7 @@ pub type Records = BTreeMap<TableId, Arc<TableRecord>>;
 pub struct Index {
     links: Links,
     health: Health,
+    hedge: Hedge,
     absent: mpsc::Sender<AbsentPart>,
 }
 
@@ -65,7 +71,7 @@ impl Index {
     /// A hand, and the place where it reports parts that are absent where they should be.
     pub fn new(links: Links, health: Health) -> (Index, mpsc::Receiver<AbsentPart>) {
         let (absent, reports) = mpsc::channel(256);
-        (Index { links, health, absent }, reports)
+        (Index { links, health, hedge: Hedge::default(), absent }, reports)
     }
 
     /// For each key, in its order, the blocks that may hold its newest version at or below `at`, newest table first.
@@ -78,20 +84,11 @@ impl Index {
         records: &Records,
     ) -> Result<Vec<Vec<BlockHandle>>, IndexFault> {
         let mut work = LookupWork::new(keys, at);
-        for node in self.replicas(shard) {
-            let Some(request) = work.request() else { break };
-            let Ok((peer, own)) = self.links.index(node, NODE_DEADLINE_MS.min(context.deadline_ms)) else {
-                continue;
-            };
-            let context = RequestContext { trace: context.trace, ..own };
-            match bounded(NODE_DEADLINE_MS, peer.call(context, request)).await {
-                Ok(answer) => {
-                    self.health.trust(node);
-                    for table in work.take(answer.keys) {
-                        let _ = self.absent.try_send(AbsentPart { shard, table, node });
-                    }
-                }
-                Err(_) => self.health.suspect(node),
+        let mut nodes = self.replicas(shard);
+        while let Some(request) = work.request() {
+            let Some((node, answer)) = self.ask_next(context, &mut nodes, request).await else { break };
+            for table in work.take(answer.keys) {
+                let _ = self.absent.try_send(AbsentPart { shard, table, node });
             }
         }
         self.lookup_in_tails(context, &mut work, records).await?;
@@ -144,22 +141,14 @@ impl Index {
         range: &SeekRange,
         records: &Records,
     ) -> Result<(Vec<BlockHandle>, bool), IndexFault> {
-        for node in self.replicas(shard) {
-            let Ok((peer, own)) = self.links.index(node, NODE_DEADLINE_MS.min(context.deadline_ms)) else {
-                continue;
-            };
-            let context = RequestContext { trace: context.trace, ..own };
-            match bounded(NODE_DEADLINE_MS, peer.call(context, Seek { seeks: vec![range.clone()] })).await {
-                Ok(answer) => {
-                    self.health.trust(node);
-                    match answer.runs.into_iter().next() {
-                        Some(SoughtRun::Blocks { handles, exhausted }) => return Ok((handles, exhausted)),
-                        _ => {
-                            let _ = self.absent.try_send(AbsentPart { shard, table: range.table, node });
-                        }
-                    }
+        let mut nodes = self.replicas(shard);
+        let seek = Seek { seeks: vec![range.clone()] };
+        while let Some((node, answer)) = self.ask_next(context, &mut nodes, seek.clone()).await {
+            match answer.runs.into_iter().next() {
+                Some(SoughtRun::Blocks { handles, exhausted }) => return Ok((handles, exhausted)),
+                _ => {
+                    let _ = self.absent.try_send(AbsentPart { shard, table: range.table, node });
                 }
-                Err(_) => self.health.suspect(node),
             }
         }
         self.seek_in_tails(context, range, records).await
@@ -192,15 +181,88 @@ impl Index {
         Err(failed.map_or(IndexFault::Gone(range.table), IndexFault::Failed))
     }
 
+    /// The answer of the first of these nodes that gives one, and who it was; it is taken from the list, like those that
+    /// gave none. `None`: none of them answers.
+    async fn ask_next<O>(
+        &self,
+        context: &RequestContext,
+        nodes: &mut VecDeque<NodeId>,
+        operation: O,
+    ) -> Option<(NodeId, O::Answer)>
+    where
+        O: Operation<IndexRequest, IndexAnswer> + Clone,
+    {
+        while let Some(node) = nodes.pop_front() {
+            let backup = nodes.front().copied().filter(|backup| !self.health.is_suspect(*backup));
+            let (call, wait) = self.hedge.begin();
+            let started = time::now();
+            let mut first = pin!(self.ask(context, node, operation.clone()));
+            let mut answer = time::timeout(wait, &mut first).await.ok();
+            if answer.is_none()
+                && let Some(backup) = backup
+                && call.may_hedge()
+            {
+                let mut second = pin!(self.ask(context, backup, operation.clone()));
+                let (by_backup, winner) = tokio::select! {
+                    biased;
+                    answer = &mut first => (false, answer),
+                    answer = &mut second => (true, answer),
+                };
+                match (by_backup, winner) {
+                    (true, Some(winner)) => {
+                        call.took(started.elapsed());
+                        nodes.pop_front();
+                        // It may still have what the backup has not.
+                        nodes.push_front(node);
+                        return Some((backup, winner));
+                    }
+                    (true, None) => {
+                        nodes.pop_front();
+                    }
+                    (false, winner) => answer = Some(winner),
+                }
+            }
+            let answer = match answer {
+                Some(answer) => answer,
+                None => first.await,
+            };
+            call.took(started.elapsed());
+            if let Some(answer) = answer {
+                return Some((node, answer));
+            }
+        }
+        None
+    }
+
+    /// Asks one index node; `None`: it does not answer.
+    async fn ask<O>(&self, context: &RequestContext, node: NodeId, operation: O) -> Option<O::Answer>
+    where
+        O: Operation<IndexRequest, IndexAnswer>,
+    {
+        let (peer, own) = self.links.index(node, NODE_DEADLINE_MS.min(context.deadline_ms)).ok()?;
+        let context = RequestContext { trace: context.trace, ..own };
+        let answer = bounded(NODE_DEADLINE_MS, peer.call(context, operation)).await;
+        match answer {
+            Ok(answer) => {
+                self.health.trust(node);
+                Some(answer)
+            }
+            Err(_) => {
+                self.health.suspect(node);
+                None
+            }
+        }
+    }
+
     /// Who serves a shard: complete replicas first, then loading ones, those that did not answer lately last.
-    fn replicas(&self, shard: ShardId) -> Vec<NodeId> {
-        let Ok(view) = self.links.view() else { return Vec::new() };
-        let Some(shard) = view.shard(shard) else { return Vec::new() };
+    fn replicas(&self, shard: ShardId) -> VecDeque<NodeId> {
+        let Ok(view) = self.links.view() else { return VecDeque::new() };
+        let Some(shard) = view.shard(shard) else { return VecDeque::new() };
         let complete = shard.replicas.iter().filter(|replica| replica.complete);
         let loading = shard.replicas.iter().filter(|replica| !replica.complete);
         let mut nodes: Vec<NodeId> = complete.chain(loading).map(|replica| replica.node).collect();
         self.health.order(&mut nodes);
-        nodes
+        nodes.into()
     }
 
     fn holders(&self, table: TableId, records: &Records) -> Vec<NodeId> {
@@ -329,3 +391,6 @@ impl<'a> LookupWork<'a> {
         self.keys.iter().zip(self.found).map(ordered).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,8 @@ use futures::stream::FuturesUnordered;
 use lamina_env::time::{self, Duration};
 use lamina_node::Links;
 use lamina_peers::data::{CopyTarget, Seal, TableWritten, WriteTable};
-use lamina_peers::index::{Install, Part};
+use lamina_peers::index::{Install, InstallPiece, Part};
+use lamina_peers::pieces;
 use lamina_types::{CopyStamp, Epoch, Error, NodeId, Reason, Result, ShardId, TableId};
 use parking_lot::Mutex;
 
@@ -18,10 +19,12 @@ const PIECE_BYTES: usize = 1 << 20;
 const PIECE_DEADLINE_MS: u64 = 20_000;
 /// How long the slower copies are waited for once a write quorum is sealed.
 const GRACE: Duration = Duration::from_millis(500);
-/// Bytes of index parts in one message, unless one part alone is larger.
+/// Bytes of index parts in one message. A larger part goes in pieces.
 const INSTALL_BYTES: usize = 4 << 20;
 /// How long an index node is waited for.
 const INSTALL: Duration = Duration::from_secs(2);
+/// What an index node is told that one message may take.
+const INSTALL_DEADLINE_MS: u64 = 5_000;
 
 /// Stores new tables. One for each frontend.
 pub struct Tables {
@@ -111,11 +114,7 @@ impl Tables {
             async move {
                 let limit = if wait { INSTALL } else { Duration::from_millis(50) };
                 for parts in batches {
-                    let call = async {
-                        let (peer, context) = self.links.index(node, 5_000)?;
-                        peer.call(context, Install { shard, parts }).await
-                    };
-                    if !matches!(time::timeout(limit, call).await, Ok(Ok(_))) {
+                    if self.install_on(node, shard, parts, limit).await.is_err() {
                         self.late.lock().insert(node, epoch);
                         return;
                     }
@@ -123,6 +122,36 @@ impl Tables {
             }
         });
         futures::future::join_all(installs).await;
+    }
+
+    /// Installs parts that fit into one message together, or one that fits into none, on one node; each message is
+    /// waited for at most so long.
+    ///
+    /// # Errors
+    /// The node did not answer in time, or did not take the parts.
+    pub async fn install_on(
+        &self,
+        node: NodeId,
+        shard: ShardId,
+        parts: Vec<Part>,
+        limit: Duration,
+    ) -> Result<()> {
+        let (peer, context) = self.links.index(node, INSTALL_DEADLINE_MS)?;
+        let bound = |_| Error::new(Reason::Unreachable, "the index node did not answer in time");
+        match parts.as_slice() {
+            [Part { table, bytes }] if bytes.len() > pieces::PIECE_BYTES => {
+                let (table, part_bytes) = (*table, bytes.len() as u64);
+                for offset in (0..part_bytes).step_by(pieces::PIECE_BYTES) {
+                    let bytes = pieces::piece(bytes, offset);
+                    let piece = InstallPiece { shard, table, part_bytes, offset, bytes };
+                    time::timeout(limit, peer.call(context.clone(), piece)).await.map_err(bound)??;
+                }
+            }
+            _ => drop(
+                time::timeout(limit, peer.call(context, Install { shard, parts })).await.map_err(bound)??,
+            ),
+        }
+        Ok(())
     }
 
     fn is_waited_for(&self, node: NodeId, complete: bool, epoch: Epoch) -> bool {

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use lamina_env::time::{self, Duration, Instant};
 use lamina_peers::data::{DataStat, DeleteTables, DropCopy, ListTables, ListedTable};
 use lamina_peers::index::Release;
+use lamina_peers::view::ClusterView;
 use lamina_types::{Error, Incarnation, NodeId, Reason, Result, Role, ShardId, TableId};
+use parking_lot::Mutex;
 
 use crate::heart::ledger::Deletable;
 use crate::lead::copies::{Repair, repair};
@@ -18,6 +20,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(3600);
 /// Before a data node is swept again that could not be swept, or where something could not be mended.
 const AGAIN: Duration = Duration::from_secs(5);
+/// The longest that a node which does not answer is left alone.
+const PARK_MAX: Duration = Duration::from_secs(60);
 /// What one call may take.
 const DEADLINE_MS: u64 = 5_000;
 /// Tables in one page of a list.
@@ -25,6 +29,7 @@ const PAGE: u32 = 1000;
 
 /// Deletes what left, for ever.
 pub async fn run(work: Work) {
+    let parked = Parked::default();
     loop {
         work.rest(LOOK).await;
         let gone: Vec<Deletable> = work
@@ -37,17 +42,50 @@ pub async fn run(work: Work) {
         if gone.is_empty() {
             continue;
         }
-        release(&work, &gone).await;
-        delete(&work, &gone).await;
+        release(&work, &gone, &parked).await;
+        delete(&work, &gone, &parked).await;
         time::sleep(LOOK).await;
     }
 }
 
+/// Nodes that did not answer, and since when they are left alone: what waits for one of them is not sent each second.
+/// A node that nobody hears of is not asked at all; the sweep at its next start finds what it has.
+#[derive(Default)]
+struct Parked {
+    nodes: Mutex<BTreeMap<NodeId, (Instant, Duration)>>,
+    /// Tables whose index parts were given up: once is enough.
+    released: Mutex<BTreeSet<TableId>>,
+}
+
+impl Parked {
+    fn is_parked(&self, cluster: &ClusterView, node: NodeId) -> bool {
+        let unseen = cluster.node(node).is_some_and(|known| !known.seen);
+        unseen || self.nodes.lock().get(&node).is_some_and(|(until, _)| time::now() < *until)
+    }
+
+    fn answered(&self, node: NodeId, did: bool) {
+        let mut nodes = self.nodes.lock();
+        if did {
+            nodes.remove(&node);
+            return;
+        }
+        let wait = nodes.get(&node).map_or(LOOK, |(_, wait)| (*wait * 2).min(PARK_MAX));
+        nodes.insert(node, (time::now() + wait, wait));
+    }
+
+    /// Those that were not given up before.
+    fn first_time<'a>(&self, gone: &'a [Deletable]) -> Vec<&'a Deletable> {
+        let mut released = self.released.lock();
+        released.retain(|table| gone.iter().any(|one| one.table == *table));
+        gone.iter().filter(|one| released.insert(one.table)).collect()
+    }
+}
+
 /// Gives the index parts up. What does not arrive is found by the index nodes' own comparison.
-async fn release(work: &Work, gone: &[Deletable]) {
+async fn release(work: &Work, gone: &[Deletable], parked: &Parked) {
     let Ok(view) = work.links.view() else { return };
     let mut by_shard: BTreeMap<ShardId, Vec<TableId>> = BTreeMap::new();
-    for one in gone {
+    for one in parked.first_time(gone) {
         by_shard.entry(one.shard).or_default().push(one.table);
     }
     let calls = by_shard.into_iter().flat_map(|(shard, tables)| {
@@ -61,7 +99,8 @@ async fn release(work: &Work, gone: &[Deletable]) {
     futures::future::join_all(calls).await;
 }
 
-async fn delete(work: &Work, gone: &[Deletable]) {
+async fn delete(work: &Work, gone: &[Deletable], parked: &Parked) {
+    let Ok(cluster) = work.links.view() else { return };
     let mut by_node: BTreeMap<NodeId, Vec<TableId>> = BTreeMap::new();
     for one in gone {
         if one.nodes.is_empty() {
@@ -71,7 +110,8 @@ async fn delete(work: &Work, gone: &[Deletable]) {
             by_node.entry(*node).or_default().push(one.table);
         }
     }
-    let calls = by_node.into_iter().map(|(node, tables)| async move {
+    let due = by_node.into_iter().filter(|(node, _)| !parked.is_parked(&cluster, *node));
+    let calls = due.map(|(node, tables)| async move {
         let result = match work.links.data(node, DEADLINE_MS) {
             Ok((peer, context)) => {
                 within(peer.call(context, DeleteTables { tables: tables.clone() })).await.map(|_| ())
@@ -79,6 +119,7 @@ async fn delete(work: &Work, gone: &[Deletable]) {
             // A node that is not part of the cluster any more has nothing that we could delete.
             Err(_) => Ok(()),
         };
+        parked.answered(node, result.is_ok());
         if result.is_ok() {
             for table in tables {
                 work.reigning.ledger.deleted(table, node);

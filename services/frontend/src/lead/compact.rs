@@ -1,5 +1,7 @@
 //! Compaction: the leader picks and commits, a data node merges next to the data (protocols §7.3).
 
+use bytes::Bytes;
+use lamina_engine::compaction::merge_whole;
 use lamina_engine::tree::TableRecord;
 use lamina_engine::{IndexPart, Policy, Task, TreeStats, pick};
 use lamina_env::task;
@@ -52,28 +54,39 @@ pub async fn run(work: Work) {
     }
 }
 
-/// Flushes, then merges every tablet into one run: for `lamina compact`.
+/// Flushes, then merges everything, one job after the other: for `lamina compact`.
 ///
 /// # Errors
 /// The reign is over, or a merge failed.
 pub async fn compact_all(work: &Work) -> Result<()> {
     flush_all(work).await?;
+    let limit = policy(work).job_bytes_max;
+    // Everything before this key is merged.
+    let mut from = Bytes::new();
     loop {
         if !work.host.leads() {
             return Err(work.host.not_owner());
         }
         let view = work.view();
-        let Some(tablet) = view.tablets.iter().find(|tablet| tablet.tree.runs().len() > 1) else {
-            return Ok(());
-        };
+        let next = view.tablets.iter().find_map(|tablet| {
+            let start = from.clone().max(tablet.range.start.clone());
+            let stats =
+                TreeStats { tree: &tablet.tree, tables: &view.tables, running: &[], floor: view.read_floor };
+            Some((tablet, merge_whole(&stats, &start, limit)?))
+        });
+        let Some((tablet, picked)) = next else { return Ok(()) };
         if work.jobs.0.lock().values().any(|(busy, _)| *busy == tablet.id) {
             work.rest(LOOK).await;
             continue;
         }
-        let Some(picked) = whole(&view, tablet) else { return Ok(()) };
         let number = work.reigning.ledger.job();
+        let end = picked.span.end.clone();
         let _entered = Entered::new(work, number, tablet.id, picked.clone());
         compact(work, number, tablet, &picked).await?;
+        match end {
+            Some(end) => from = end,
+            None => return Ok(()),
+        }
     }
 }
 
@@ -100,17 +113,6 @@ fn next(work: &Work, policy: &Policy) -> Option<(u32, std::sync::Arc<TabletView>
         }
     }
     None
-}
-
-/// Everything of a tablet in one job.
-fn whole(view: &GroupView, tablet: &TabletView) -> Option<Task> {
-    let runs: Vec<_> = tablet.tree.runs().iter().map(|run| run.views().to_vec()).collect();
-    let span = runs.iter().flatten().map(|view| view.range.clone()).reduce(|a, b| a.union(&b))?;
-    let bytes = |table: TableId| view.table(table).map_or(0, |record| record.file_bytes);
-    let input_bytes = runs.iter().flatten().map(|view| bytes(view.table)).sum();
-    let lane = lamina_engine::compaction::Lane::Deep;
-    let why = lamina_engine::compaction::Why::Stack;
-    Some(Task { lane, why, runs, span, bottom: true, level: u8::MAX, input_bytes })
 }
 
 async fn compact(work: &Work, number: u32, tablet: &TabletView, picked: &Task) -> Result<()> {

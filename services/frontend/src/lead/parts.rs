@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use lamina_env::time::{self, Duration};
-use lamina_peers::data::ReadTail;
-use lamina_peers::index::{Install, Part};
-use lamina_types::{Error, NodeId, Reason, Result, ShardId, TableId};
+use lamina_peers::data::{ReadTail, TailRead};
+use lamina_peers::index::Part;
+use lamina_peers::pieces;
+use lamina_types::{Error, NodeId, Reason, Result, TableId};
 
 use crate::hand::index::AbsentPart;
 use crate::lead::work::Work;
@@ -39,14 +40,8 @@ async fn install(work: &Work, report: AbsentPart) -> Result<()> {
         return Ok(());
     }
     let bytes = tail(work, table).await?;
-    install_at(work, shard, node, Part { table, bytes }).await
-}
-
-async fn install_at(work: &Work, shard: ShardId, node: NodeId, part: Part) -> Result<()> {
-    let (peer, context) = work.links.index(node, DEADLINE_MS)?;
-    let call = peer.call(context, Install { shard, parts: vec![part] });
-    time::timeout(Duration::from_millis(DEADLINE_MS), call).await.unwrap_or_else(|_| Err(silent()))?;
-    Ok(())
+    let limit = Duration::from_millis(DEADLINE_MS);
+    work.tables.install_on(node, shard, vec![Part { table, bytes }], limit).await
 }
 
 /// The index part of a live table, from any data node that holds it.
@@ -72,15 +67,19 @@ pub async fn tail_on(work: &Work, table: TableId, nodes: &[NodeId]) -> Result<by
     for node in nodes {
         let answer = match work.links.data(*node, DEADLINE_MS) {
             Ok((peer, context)) => {
-                let call = peer.call(context, ReadTail { table });
-                time::timeout(Duration::from_millis(DEADLINE_MS), call)
-                    .await
-                    .unwrap_or_else(|_| Err(silent()))
+                let read = |offset| {
+                    let call = peer.call(context.clone(), ReadTail { table, offset });
+                    async {
+                        let read = time::timeout(Duration::from_millis(DEADLINE_MS), call).await;
+                        read.unwrap_or_else(|_| Err(silent())).map(TailRead::into_piece)
+                    }
+                };
+                pieces::join(read).await
             }
             Err(error) => Err(error),
         };
         match answer {
-            Ok(tail) => return Ok(tail.index_part),
+            Ok(part) => return Ok(part),
             Err(error) => last = error,
         }
     }

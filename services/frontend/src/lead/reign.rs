@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lamina_env::task::{self, TaskGroup};
+use lamina_env::task::TaskGroup;
 use lamina_group::data::Outcome;
 use lamina_group::data::entry::BeginReign;
 use lamina_node::Links;
@@ -14,7 +14,7 @@ use crate::heart::ledger::Ledger;
 use crate::host::{DataHost, Reigning};
 use crate::lead::work::{Jobs, Room, Work};
 use crate::lead::works::Works;
-use crate::lead::{collect, compact, copies, floor, flush, members, parts, split};
+use crate::lead::{collect, compact, copies, floor, flush, members, parts, split, verify};
 use crate::metrics::WorkMetrics;
 use crate::reports::Reports;
 
@@ -63,14 +63,12 @@ async fn reign(
     let Some(reigning) = begin(court, host, term, leadership).await else { return };
     tracing::info!(group = %host.group, term, reign = %reigning.reign, "the reign begins");
     court.metrics.leads.inc();
-    // Whatever ends this task (leadership, a crash) ends the flows of the reign with it.
-    let flows = StopOnDrop(TaskGroup::new());
+    // Whatever ends this task (leadership, a crash, a replica that is closed) ends the reign and its flows with it.
+    let flows = EndOnDrop { court, host, flows: TaskGroup::new() };
     host.set_reigning(Some(reigning.clone()));
-    start(court, host, reigning, &flows.0);
+    start(court, host, reigning, &flows.flows);
     let _ = leadership.wait_for(is_over).await;
-    host.set_reigning(None);
-    court.works.end(host.group);
-    court.metrics.leads.dec();
+    drop(flows);
     tracing::info!(group = %host.group, term, "the reign is over");
 }
 
@@ -109,6 +107,7 @@ fn start(court: &Court, host: &Arc<DataHost>, reigning: Arc<Reigning>, flows: &T
         room: court.room.clone(),
         metrics: court.metrics.clone(),
         jobs: Arc::new(Jobs::default()),
+        verified: Arc::default(),
         wake: Arc::new(Notify::new()),
     };
     court.works.begin(work.clone());
@@ -119,20 +118,23 @@ fn start(court: &Court, host: &Arc<DataHost>, reigning: Arc<Reigning>, flows: &T
     flows.spawn(collect::sweep(work.clone()));
     flows.spawn(copies::run(work.clone(), court.reports.clone()));
     flows.spawn(parts::run(work.clone(), court.reports.clone()));
+    flows.spawn(verify::run(work.clone(), court.reports.clone()));
     flows.spawn(floor::run(work.clone()));
     flows.spawn(split::run(work.clone()));
     flows.spawn(members::run(work));
 }
 
-struct StopOnDrop(TaskGroup);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
+struct EndOnDrop<'a> {
+    court: &'a Court,
+    host: &'a Arc<DataHost>,
+    flows: TaskGroup,
 }
 
-/// Starts [`run`] in the calling task's group.
-pub fn spawn(court: Court, host: Arc<DataHost>) {
-    drop(task::spawn(run(court, host)));
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.host.set_reigning(None);
+        self.flows.stop();
+        self.court.works.end(self.host);
+        self.court.metrics.leads.dec();
+    }
 }

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::flow::search::Searcher;
 use crate::hand::tables::Tables;
 use crate::host::{DataHost, NotDone, Reigning};
+use crate::lead::verify::Verified;
 use crate::metrics::WorkMetrics;
 
 /// One reign at work. Cheap to clone.
@@ -38,6 +39,8 @@ pub struct Work {
     pub metrics: WorkMetrics,
     /// Compactions under way, and the views that they read.
     pub jobs: Arc<Jobs>,
+    /// Copies that were read through since somebody died.
+    pub verified: Arc<Verified>,
     /// Wakes the flows that look for work when there may be some.
     pub wake: Arc<Notify>,
 }

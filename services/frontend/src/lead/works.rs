@@ -1,10 +1,12 @@
 //! The reigns of this process, for doors that need one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lamina_types::GroupId;
 use parking_lot::Mutex;
 
+use crate::host::DataHost;
 use crate::lead::work::Work;
 
 /// The reigns of this process by group.
@@ -22,8 +24,11 @@ impl Works {
         self.0.lock().insert(work.host.group, work);
     }
 
-    /// The reign is over.
-    pub fn end(&self, group: GroupId) {
-        self.0.lock().remove(&group);
+    /// The reign of this replica is over.
+    pub fn end(&self, host: &Arc<DataHost>) {
+        let mut works = self.0.lock();
+        if works.get(&host.group).is_some_and(|work| Arc::ptr_eq(&work.host, host)) {
+            works.remove(&host.group);
+        }
     }
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use futures::future::join_all;
 use lamina_env::time::{self, Duration};
 use lamina_group::meta::guard::{Answers, can_forget, caught_up_frontends, meta_answer};
+use lamina_group::meta::state::NodeRecord;
 use lamina_group::meta::{Change, MetaEntry, Observed, Observer, Outcome, decide};
 use lamina_node::Links;
 use lamina_peers::group::GroupStat;
 use lamina_peers::view::NodeState;
 use lamina_placement::replicas::{Membership, MembershipStep, membership_step};
 use lamina_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaId, Role};
+use parking_lot::Mutex;
 
 use crate::meta::founding::Founding;
 use crate::meta::host::{MetaHost, MetaReign};
@@ -63,7 +65,7 @@ async fn begin(host: &MetaHost, links: &Links, term: u64) -> Option<Arc<MetaReig
     let entry = MetaEntry::BeginReign { node: links.me.node()?, incarnation: links.me.incarnation() };
     match host.propose(term, &entry).await {
         Ok(Outcome::Began(reign)) => {
-            let observer = parking_lot::Mutex::new(Observer::new(host.now_ms()));
+            let observer = Mutex::new(Observer::new(host.now_ms()));
             Some(Arc::new(MetaReign { term, reign, observer }))
         }
         Ok(_) | Err(_) => None,
@@ -71,8 +73,17 @@ async fn begin(host: &MetaHost, links: &Links, term: u64) -> Option<Arc<MetaReig
 }
 
 async fn rule(host: &MetaHost, links: &Links, founding: &Founding, reign: &MetaReign) {
+    let asked = Mutex::new(Asked::default());
+    tokio::select! {
+        biased;
+        () = ask_for_ever(host, links, reign, &asked) => {}
+        () = decide_for_ever(host, founding, reign, &asked) => {}
+    }
+}
+
+async fn decide_for_ever(host: &MetaHost, founding: &Founding, reign: &MetaReign, asked: &Mutex<Asked>) {
     loop {
-        let observed = observe(host, links, founding, reign).await;
+        let observed = observe(host, founding, reign, asked);
         let changes = decide(&host.state(), &observed);
         let idle = changes.is_empty();
         // All at once, in their order: one sync and one round of the log for the lot.
@@ -96,30 +107,60 @@ async fn carry_out(host: &MetaHost, reign: &MetaReign, change: Change) {
     }
 }
 
-async fn observe(host: &MetaHost, links: &Links, founding: &Founding, reign: &MetaReign) -> Observed {
-    let mut observed = reign.observer.lock().observed(host.now_ms());
+/// What leaders of groups answered last. Beside the decisions: a leader that is slow to answer delays nothing but the
+/// decisions that need its answer.
+#[derive(Default)]
+struct Asked {
+    caught_up: BTreeSet<NodeId>,
+    forgettable: BTreeMap<NodeId, Epoch>,
+}
+
+/// Asks the leaders of groups what some decisions wait for, as long as some do.
+async fn ask_for_ever(host: &MetaHost, links: &Links, reign: &MetaReign, asked: &Mutex<Asked>) {
+    loop {
+        let answered = ask_what_is_needed(host, links, reign).await;
+        let news = !answered.caught_up.is_empty() || !answered.forgettable.is_empty();
+        *asked.lock() = answered;
+        if news {
+            host.news.notify_one();
+        }
+        time::sleep(LOOK).await;
+    }
+}
+
+async fn ask_what_is_needed(host: &MetaHost, links: &Links, reign: &MetaReign) -> Asked {
+    let mut asked = Asked::default();
     let state = host.state();
     if state.founded().is_none() {
-        observed.bootstrap = founding.record().map(Into::into);
-        return observed;
+        return asked;
     }
     let granted = state.grant().and_then(|grant| state.node(grant.node)).map(|node| node.role);
     if granted == Some(Role::Frontend) {
         let answers = answers(host, links, &[]).await;
-        observed.caught_up = caught_up_frontends(&state, &answers);
+        asked.caught_up = caught_up_frontends(&state, &answers);
     }
-    let lost: Vec<(NodeId, Epoch)> = state
-        .nodes()
-        .iter()
-        .filter(|(_, node)| node.role == Role::Data && node.state == NodeState::Dead && node.released)
-        .map(|(id, node)| (*id, node.state_epoch))
-        .collect();
-    for (node, epoch) in lost {
+    let released =
+        |node: &NodeRecord| node.role == Role::Data && node.state == NodeState::Dead && node.released;
+    let lost = state.nodes().iter().filter(|(_, node)| released(node));
+    for (node, epoch) in lost.map(|(id, node)| (*id, node.state_epoch)) {
         let answers = answers(host, links, &[node]).await;
+        let observed = reign.observer.lock().observed(host.now_ms());
         if can_forget(&state, &observed, node, &answers).is_ok() {
-            observed.forgettable.insert(node, epoch);
+            asked.forgettable.insert(node, epoch);
         }
     }
+    asked
+}
+
+fn observe(host: &MetaHost, founding: &Founding, reign: &MetaReign, asked: &Mutex<Asked>) -> Observed {
+    let mut observed = reign.observer.lock().observed(host.now_ms());
+    if host.state().founded().is_none() {
+        observed.bootstrap = founding.record().map(Into::into);
+        return observed;
+    }
+    let asked = asked.lock();
+    observed.caught_up.clone_from(&asked.caught_up);
+    observed.forgettable.clone_from(&asked.forgettable);
     observed
 }
 

@@ -1,7 +1,5 @@
 //! What only the meta leader answers: registrations, heartbeats, grants, node states.
 
-use std::collections::BTreeMap;
-
 use lamina_group::meta::entry::{GrantEnd, Registration};
 use lamina_group::meta::guard::{can_stop, down_data_nodes, down_with, release_volume};
 use lamina_group::meta::{Change, MetaState, Outcome, Refusal};
@@ -11,10 +9,13 @@ use lamina_peers::admin::{
     RegisterNode, ReleaseVolume, SetNodeState, SetNodeZone, StopGranted, VolumeReleased,
 };
 use lamina_peers::view::NodeState;
-use lamina_types::{Epoch, Error, GroupId, Level, Reason, Result};
+use lamina_types::{Epoch, Error, NodeId, Reason, Result};
 
 use crate::meta::host::{MetaHost, MetaReign};
 use crate::meta::lead::answers;
+
+/// The detail of a refusal that says of which group a volume has lost entries.
+pub const LOST_ENTRIES: &str = "lost_entries_of";
 
 /// Registers a start.
 pub async fn register(
@@ -24,7 +25,8 @@ pub async fn register(
 ) -> Result<NodeRegistered> {
     let reign = host.reigning()?;
     let node = request.node;
-    let change = Change::Register(Registration::new(cluster, request, Level::HIGHEST));
+    refuse_if_shut_out(host, &reign, node)?;
+    let change = Change::Register(Registration::new(cluster, request));
     match propose(host, &reign, change).await? {
         Outcome::Registered(incarnation) => {
             reign.observer.lock().registered(node, incarnation, host.now_ms());
@@ -41,10 +43,27 @@ pub fn heartbeat(host: &MetaHost, heartbeat: Heartbeat) -> Result<HeartbeatSeen>
     let reign = host.reigning()?;
     let state = host.state();
     state.admits(heartbeat.node, heartbeat.incarnation).map_err(Error::from)?;
+    refuse_if_shut_out(host, &reign, heartbeat.node)?;
     let newer = state.epoch() > heartbeat.epoch;
     reign.observer.lock().heartbeat(heartbeat, host.now_ms());
     host.news.notify_one();
     Ok(HeartbeatSeen { view: if newer { state.view() } else { None } })
+}
+
+/// A node whose volume lost what it had acknowledged takes part in nothing any more, in no group: it must come back
+/// under a new identity, as one whose log is damaged (rule G7, protocols §8.1).
+fn refuse_if_shut_out(host: &MetaHost, reign: &MetaReign, node: NodeId) -> Result<()> {
+    match reign.observer.lock().shut_out_on(&host.state(), node) {
+        None => Ok(()),
+        Some(group) => Err(Error::new(
+            Reason::VolumeRolledBackOrInUse,
+            format!(
+                "the volume of this node has lost entries of group {group} that it had acknowledged; \
+                 the node must be replaced under a new identity"
+            ),
+        )
+        .with(LOST_ENTRIES, group)),
+    }
 }
 
 /// Whether a node may be stopped.
@@ -101,10 +120,7 @@ pub async fn release(host: &MetaHost, links: &Links, request: ReleaseVolume) -> 
     let state = confirmed_state(host).await?;
     let observed = reign.observer.lock().observed(host.now_ms());
     let answers = answers(host, links, &[request.node]).await;
-    // Leaders do not count yet which copies were read and verified since the node died. Without that count the
-    // volume of a data node is refused: better a volume kept too long than the last good copy thrown away.
-    let unverified: BTreeMap<GroupId, u64> = BTreeMap::new();
-    if let Err(reasons) = release_volume(&state, &observed, request.node, &answers, &unverified) {
+    if let Err(reasons) = release_volume(&state, &observed, request.node, &answers) {
         return Ok(VolumeReleased::Refused { reasons });
     }
     let epoch = state.node(request.node).map_or(Epoch::ZERO, |node| node.state_epoch);

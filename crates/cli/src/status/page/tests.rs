@@ -63,6 +63,7 @@ fn group_stats() -> GroupStats {
         under_replicated: 0,
         only_on_named: 0,
         naming: 0,
+        verified: 0,
         memtable_bytes: 61 << 20,
         memtable_bytes_max: 192 << 20,
         writes_per_second: 18_200.0,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::config::GroupConfig;
 use crate::data::entry::NewTable;
 use crate::data::view::{Ban, Pin, TabletState};
+use crate::data::window::FailedCondition;
 
 /// The format that this binary writes and reads.
 pub const FORMAT: u16 = 1;
@@ -36,6 +37,8 @@ pub enum Frame {
     Tablet(TabletFrame),
     /// A client token in the window of the tablet before.
     Token(TokenFrame),
+    /// Refused requests of the client token before.
+    Refused(RefusedFrame),
     /// The last frame.
     End(End),
 }
@@ -128,6 +131,13 @@ pub struct TokenFrame {
     pub results: Vec<(u64, Version)>,
 }
 
+/// Requests of one client token whose conditions did not hold.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RefusedFrame {
+    /// Numbers, ascending, and what did not hold.
+    pub refused: Vec<(u64, FailedCondition)>,
+}
+
 /// Says that nothing is missing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct End {
@@ -147,6 +157,7 @@ impl Frame {
             Frame::Tablet(_) => 7,
             Frame::Token(_) => 8,
             Frame::End(_) => 9,
+            Frame::Refused(_) => 10,
         }
     }
 
@@ -162,6 +173,7 @@ impl Frame {
             Frame::Tablet(payload) => postcard::to_stdvec(payload),
             Frame::Token(payload) => postcard::to_stdvec(payload),
             Frame::End(payload) => postcard::to_stdvec(payload),
+            Frame::Refused(payload) => postcard::to_stdvec(payload),
         };
         // Postcard refuses only values without a length known beforehand, which none of these has. Were it to
         // happen, the empty payload makes the checkpoint unreadable rather than wrong.
@@ -179,6 +191,7 @@ impl Frame {
             7 => exactly(&payload).map(Frame::Tablet),
             8 => exactly(&payload).map(Frame::Token),
             9 => exactly(&payload).map(Frame::End),
+            10 => exactly(&payload).map(Frame::Refused),
             unknown => Err(format!("frame tag {unknown} is not known, or its payload is not empty")),
         }
     }

@@ -9,7 +9,7 @@ use lamina_engine::tree::TableRecord;
 use lamina_types::wire::get_varint;
 use lamina_types::{GroupId, Level, LogIndex, NodeId, SnapshotId, TableId, TabletId, Version};
 
-use super::frame::{FORMAT, Frame, Head, TabletFrame, TokenFrame};
+use super::frame::{FORMAT, Frame, Head, RefusedFrame, TabletFrame, TokenFrame};
 use crate::data::state::DataGroup;
 use crate::data::stop::StopReason;
 use crate::data::view::{Ban, MemoryView, Pin, TabletView};
@@ -119,7 +119,17 @@ impl Parts {
             Frame::Token(frame) => {
                 let (_, tokens) = self.tablets.last_mut().ok_or("a client token without a tablet")?;
                 let (key, token) = token(frame)?;
+                if tokens.last_key_value().is_some_and(|(last, _)| *last >= key) {
+                    return Err("the client tokens of a window are not ascending".to_owned());
+                }
                 tokens.insert(key, Arc::new(token));
+            }
+            Frame::Refused(frame) => {
+                let tokens = self.tablets.last_mut().map(|(_, tokens)| tokens);
+                // Its token is the frame just before it, and tokens come in ascending order.
+                let mut last = tokens.and_then(|tokens| tokens.last_entry());
+                let token = last.as_mut().ok_or("refused requests without a client token")?;
+                refuse(Arc::make_mut(token.get_mut()), frame)?;
             }
             Frame::Head(_) | Frame::End(_) => return Err("a second head".to_owned()),
         }
@@ -134,6 +144,9 @@ impl Parts {
                 && before.range.end.as_ref().is_none_or(|end| *end > frame.range.start)
             {
                 return Err(format!("tablet {} does not lie behind the one before it", frame.id));
+            }
+            if tokens.values().any(|token| token.len() == 0) {
+                return Err("a client token has no results".to_owned());
             }
             let window = Window::restored(frame.window_floor, tokens);
             if windows.insert(frame.id, Arc::new(window)).is_some() {
@@ -176,10 +189,22 @@ impl Parts {
 
 fn token(frame: TokenFrame) -> Result<((Version, u128), Token), String> {
     let ascending = frame.results.is_sorted_by(|a, b| a.0 < b.0);
-    if !ascending || frame.results.first().is_none_or(|first| first.0 < frame.done_below) {
+    if !ascending || frame.results.first().is_some_and(|first| first.0 < frame.done_below) {
         return Err("the results of a client token are not ascending from its mark".to_owned());
     }
-    Ok(((frame.base, frame.id), Token { done_below: frame.done_below, results: frame.results.into() }))
+    let token =
+        Token { done_below: frame.done_below, results: frame.results.into(), refused: BTreeMap::new() };
+    Ok(((frame.base, frame.id), token))
+}
+
+fn refuse(token: &mut Token, frame: RefusedFrame) -> Result<(), String> {
+    let ascending = frame.refused.is_sorted_by(|a, b| a.0 < b.0);
+    let first = frame.refused.first().ok_or("an empty list of refused requests")?;
+    if !ascending || first.0 < token.done_below || !token.refused.is_empty() {
+        return Err("the refused requests of a client token are not ascending from its mark".to_owned());
+    }
+    token.refused = frame.refused.into_iter().collect();
+    Ok(())
 }
 
 /// Frames out of chunks that are cut anywhere.

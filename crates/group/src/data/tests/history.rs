@@ -28,6 +28,8 @@ enum Fault {
     WindowLost,
     /// Ids are forgotten by age alone, without a floor.
     EvictionByClock,
+    /// A write whose conditions did not hold is not remembered.
+    RefusalForgotten,
     /// A condition that a flush overtook counts as the leader saw it (rule (c) of §5.2 is missing).
     NoRuleC,
 }
@@ -124,6 +126,9 @@ impl World {
         let outcome = self.rig.group.apply(index, bytes.clone()).map_err(|stop| stop.to_string())?;
         if self.fault == Some(Fault::EvictionByClock) {
             self.evict_by_clock();
+        }
+        if self.fault == Some(Fault::RefusalForgotten) {
+            self.forget_refusals();
         }
         if self.fault.is_none() {
             let same = self.twin.apply(index, bytes.clone()).map_err(|stop| stop.to_string())?;
@@ -228,6 +233,9 @@ impl World {
                 }
             }
         }
+        if let Some(window) = self.rig.group.windows.values().find(|it| it.floor > view.last_version) {
+            return Err(format!("§5.3: the floor {} lies ahead of every version given so far", window.floor));
+        }
         if !view.tables.keys().eq(named.iter()) {
             return Err("the list of tables is not what views name".to_owned());
         }
@@ -239,7 +247,17 @@ impl World {
         for window in self.rig.group.windows.values_mut() {
             let window = Arc::make_mut(window);
             window.tokens.retain(|(base, _), _| *base >= before);
-            window.results = window.tokens.values().map(|token| token.results.len()).sum();
+            window.results = window.tokens.values().map(|token| token.len()).sum();
+        }
+    }
+
+    fn forget_refusals(&mut self) {
+        for window in self.rig.group.windows.values_mut() {
+            let window = Arc::make_mut(window);
+            for token in window.tokens.values_mut() {
+                Arc::make_mut(token).refused.clear();
+            }
+            window.results = window.tokens.values().map(|token| token.len()).sum();
         }
     }
 
@@ -557,6 +575,12 @@ fn a_window_that_is_not_in_the_checkpoint_is_found() {
 #[test]
 fn eviction_by_the_clock_alone_is_found() {
     let (outcome, _) = explore(Some((Fault::EvictionByClock, "W2")), 2000);
+    assert!(outcome.is_err(), "no history shows it");
+}
+
+#[test]
+fn a_refusal_that_is_not_remembered_is_found() {
+    let (outcome, _) = explore(Some((Fault::RefusalForgotten, "W3")), 2000);
     assert!(outcome.is_err(), "no history shows it");
 }
 

@@ -1,7 +1,7 @@
 //! The single server that a group must equal: it executes the log in order, keeps every version of every key for
 //! ever, and has no memtables, tables, splits or checkpoints. Its windows are the words of §5.3, without cleverness.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use lamina_types::{KeyRange, RequestId, TabletId, Version};
@@ -19,6 +19,8 @@ pub struct Server {
     tablets: Vec<(TabletId, KeyRange, PlainWindow)>,
     /// Every effective id, never forgotten: what W2 is judged by.
     effects: BTreeMap<(Version, u128, u64), Version>,
+    /// Every id whose client was told that its conditions do not hold, never forgotten: what W3 is judged by.
+    refused: BTreeSet<(Version, u128, u64)>,
     config: GroupConfig,
 }
 
@@ -26,13 +28,20 @@ pub struct Server {
 struct PlainWindow {
     floor: Version,
     done_below: BTreeMap<(Version, u128), u64>,
-    results: BTreeMap<(Version, u128, u64), Version>,
+    results: BTreeMap<(Version, u128, u64), WriteOutcome>,
 }
 
 impl Server {
     pub fn new(id: TabletId, range: KeyRange, config: GroupConfig) -> Server {
         let tablets = vec![(id, range, PlainWindow::default())];
-        Server { last: Version::ZERO, history: BTreeMap::new(), tablets, effects: BTreeMap::new(), config }
+        Server {
+            last: Version::ZERO,
+            history: BTreeMap::new(),
+            tablets,
+            effects: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            config,
+        }
     }
 
     pub fn split(&mut self, left: TabletId, right: TabletId, at: &Bytes) {
@@ -67,6 +76,11 @@ impl Server {
         {
             return Err(format!("W2: {id:?} took effect at {first} and again"));
         }
+        if let (WriteOutcome::Written { .. }, Some(id)) = (answer, &write.request_id)
+            && self.refused.contains(&name(id))
+        {
+            return Err(format!("W3: {id:?} took effect after its client was told that it never will"));
+        }
         let right = self.decide(version, write);
         match (right, answer) {
             (WriteOutcome::Written { .. } | WriteOutcome::ConditionFailed { .. }, WriteOutcome::Retry)
@@ -81,6 +95,7 @@ impl Server {
                 ));
             }
             (WriteOutcome::Written { version }, _) => self.execute(version, write)?,
+            (WriteOutcome::ConditionFailed { .. }, _) => self.refuse(right, write),
             _ => {}
         }
         Ok(())
@@ -92,7 +107,8 @@ impl Server {
         else {
             return WriteOutcome::NotOwner;
         };
-        if let Some(answer) = write.request_id.and_then(|id| window.check(&id, version, &self.config)) {
+        let check = |id| window.check(&id, version, self.last, &self.config);
+        if let Some(answer) = write.request_id.and_then(check) {
             return answer;
         }
         let conditions = write.conditions.iter().map(|condition| &condition.key);
@@ -129,11 +145,27 @@ impl Server {
         }
         if let Some(id) = &write.request_id {
             self.effects.insert(name(id), version);
-            let first = &write.operations[0].key;
-            let home = self.tablets.iter_mut().find(|(_, range, _)| range.contains(first)).unwrap();
-            home.2.remember(id, version, &self.config);
+            let answer = WriteOutcome::Remembered { version };
+            let (last, config) = (self.last, self.config);
+            self.home(write).remember(id, answer, last, &config);
         }
         Ok(())
+    }
+
+    fn refuse(&mut self, answer: WriteOutcome, write: &ClientWrite) {
+        let Some(id) = &write.request_id else { return };
+        self.refused.insert(name(id));
+        let (last, config) = (self.last, self.config);
+        let window = self.home(write);
+        if !window.results.contains_key(&name(id)) {
+            window.remember(id, answer, last, &config);
+        }
+    }
+
+    fn home(&mut self, write: &ClientWrite) -> &mut PlainWindow {
+        let first = &write.operations[0].key;
+        let home = self.tablets.iter_mut().find(|(_, range, _)| range.contains(first));
+        &mut home.unwrap().2
     }
 }
 
@@ -142,35 +174,50 @@ fn name(id: &RequestId) -> (Version, u128, u64) {
 }
 
 impl PlainWindow {
-    fn check(&self, id: &RequestId, version: Version, config: &GroupConfig) -> Option<WriteOutcome> {
+    fn check(
+        &self,
+        id: &RequestId,
+        version: Version,
+        last: Version,
+        config: &GroupConfig,
+    ) -> Option<WriteOutcome> {
         let token = (id.token.base, id.token.id);
         let mark = self.done_below.get(&token).copied().unwrap_or(0).max(id.done_below);
         if id.token.base < self.floor {
-            Some(WriteOutcome::TokenExpired)
-        } else if id.token.base > version.plus_ms(config.token_ahead_ms) {
-            Some(WriteOutcome::ClockAhead)
-        } else if id.seq < mark {
-            // A request that contradicts itself, or one whose answer the client had.
-            Some(WriteOutcome::AlreadyAnswered)
-        } else if let Some(version) = self.results.get(&name(id)) {
-            Some(WriteOutcome::Remembered { version: *version })
-        } else {
-            let open = self.results.keys().filter(|(b, t, seq)| (*b, *t) == token && *seq >= mark).count();
-            (open + 1 > config.open_requests_max as usize).then_some(WriteOutcome::TooManyOpen)
+            return Some(WriteOutcome::TokenExpired);
         }
+        if id.token.base > version.plus_ms(config.token_ahead_ms) {
+            return Some(WriteOutcome::ClockAhead);
+        }
+        if id.seq < mark {
+            // A request that contradicts itself, or one whose answer the client had.
+            return Some(WriteOutcome::AlreadyAnswered);
+        }
+        if let Some(answer) = self.results.get(&name(id)) {
+            return Some(*answer);
+        }
+        let answered = |(b, t, seq): &&(Version, u128, u64)| (*b, *t) == token && *seq < mark;
+        let open = self.results.keys().filter(|(b, t, seq)| (*b, *t) == token && *seq >= mark).count();
+        let all = self.results.len() - self.results.keys().filter(answered).count();
+        let none_may_go = self.results.keys().all(|(base, _, _)| *base >= last);
+        let full = all + 1 > config.dedupe_results_max as usize && none_may_go;
+        (open + 1 > config.open_requests_max as usize || full).then_some(WriteOutcome::TooManyOpen)
     }
 
-    fn remember(&mut self, id: &RequestId, version: Version, config: &GroupConfig) {
+    fn remember(&mut self, id: &RequestId, answer: WriteOutcome, last: Version, config: &GroupConfig) {
         let token = (id.token.base, id.token.id);
         let mark = self.done_below.entry(token).or_default();
         *mark = (*mark).max(id.done_below);
         let mark = *mark;
-        self.results.insert(name(id), version);
+        self.results.insert(name(id), answer);
         self.results.retain(|(b, t, seq), _| (*b, *t) != token || *seq >= mark);
-        self.floor = self.floor.max(version.minus_ms(config.dedupe_ms));
+        self.floor = self.floor.max(last.minus_ms(config.dedupe_ms));
         self.forget();
         while self.results.len() > config.dedupe_results_max as usize {
             let oldest = self.results.keys().map(|(base, _, _)| *base).min().unwrap();
+            if oldest >= last {
+                break;
+            }
             self.floor = oldest.next();
             self.forget();
         }

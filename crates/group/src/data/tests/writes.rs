@@ -165,19 +165,52 @@ fn a_full_window_gives_up_the_oldest_tokens_and_refuses_them() {
 }
 
 #[test]
-fn a_failed_condition_changes_nothing_and_is_not_remembered() {
+fn a_write_whose_condition_failed_is_never_done_by_a_late_duplicate() {
     let mut rig = rig();
-    let version = written(rig.write(put("k", "1")));
+    let first = written(rig.write(put("k", "1")));
     let id = request(1, ms(0), 1, 0);
     let guarded =
         |rig: &Rig, expected| ClientWrite { request_id: id, ..conditional(rig, &rig.view(), "k", expected) };
     let write = guarded(&rig, Expected::Absent);
-    let digest = rig.group.digest();
-    let failed = WriteOutcome::ConditionFailed { condition: 0, current: Some(version) };
+    let failed = WriteOutcome::ConditionFailed { condition: 0, current: Some(first) };
     assert_eq!(rig.write(write), failed);
-    assert_eq!(rig.group.digest(), digest);
-    let write = guarded(&rig, Expected::Version(version));
-    written(rig.write(write));
+    assert_eq!(rig.view().last_version, first, "it changed no key");
+    written(rig.write(ClientWrite::new(vec![Operation::delete(key("k"))])));
+    let duplicate = guarded(&rig, Expected::Absent);
+    assert_eq!(rig.write(duplicate.clone()), failed, "though the key is absent by now");
+    rig.split(FIRST, &key("l"));
+    rig.restart();
+    assert_eq!(rig.write(duplicate.clone()), failed, "nor does a checkpoint forget it");
+    rig.write(with_id(request(1, ms(0), 2, 2), "k"));
+    assert_eq!(rig.write(duplicate), WriteOutcome::AlreadyAnswered);
+}
+
+#[test]
+fn a_refused_write_also_says_which_answers_its_client_has() {
+    let mut rig = rig();
+    written(rig.write(with_id(request(1, ms(0), 1, 0), "k")));
+    let write = |rig: &Rig, id| ClientWrite {
+        request_id: id,
+        ..conditional(rig, &rig.view(), "k", Expected::Absent)
+    };
+    let second = write(&rig, request(1, ms(0), 2, 2));
+    assert!(matches!(rig.write(second), WriteOutcome::ConditionFailed { .. }));
+    assert_eq!(rig.write(with_id(request(1, ms(0), 1, 0), "k")), WriteOutcome::AlreadyAnswered);
+}
+
+#[test]
+fn a_window_full_of_tokens_ahead_of_the_clock_takes_no_more_until_the_clock_has_passed_them() {
+    let mut rig = rig();
+    for token in 1..=4 {
+        written(rig.write_at(ms(10), with_id(request(token, ms(1000), 1, 0), "k")));
+    }
+    let more = with_id(request(5, ms(1000), 1, 0), "k");
+    assert_eq!(rig.write_at(ms(10), more.clone()), WriteOutcome::TooManyOpen);
+    let base = rig.view().last_version;
+    assert_eq!(rig.write_at(ms(20), with_id(request(6, base, 1, 0), "k")), WriteOutcome::TooManyOpen);
+    rig.apply(Tick { hint: ms(2000) });
+    written(rig.write_at(ms(2000), with_id(request(6, ms(2000), 1, 0), "k")));
+    assert_eq!(rig.write(more), WriteOutcome::TokenExpired);
 }
 
 #[test]

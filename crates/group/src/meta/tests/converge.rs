@@ -26,6 +26,7 @@ fn world(state: &MetaState, now_ms: u64) -> Observer {
                 voters: g.staying().map(|(replica, _)| replica).collect(),
                 ranges: vec![KeyRange::prefix(vec![group.0 as u8])],
                 bans: vec![],
+                shut_out: vec![],
             })
         });
         let beat = Heartbeat {
@@ -254,7 +255,14 @@ fn an_older_leader_of_a_group_is_not_believed() {
         incarnation: Incarnation(1),
         epoch: store.state().epoch(),
         complete: vec![],
-        leads: vec![LedGroup { group: GroupId(1), term, voters: vec![], ranges: vec![], bans: vec![] }],
+        leads: vec![LedGroup {
+            group: GroupId(1),
+            term,
+            voters: vec![],
+            ranges: vec![],
+            bans: vec![],
+            shut_out: vec![],
+        }],
         replicas: vec![],
     };
     observer.heartbeat(claim(2, 900), 1000);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use lamina_peers::admin::{Heartbeat, LedGroup};
 use lamina_peers::group::GroupStats;
-use lamina_types::{Reign, ShardId, Version};
+use lamina_types::{Reign, ReplicaId, ShardId, Version};
 
 use super::*;
 use crate::meta::guard::{self, Answers};
@@ -23,6 +24,7 @@ fn stats(caught_up: &[u128]) -> GroupStats {
         under_replicated: 0,
         only_on_named: 0,
         naming: 0,
+        verified: 0,
         memtable_bytes: 0,
         memtable_bytes_max: 0,
         writes_per_second: 0.0,
@@ -107,6 +109,17 @@ fn an_index_node_may_not_stop_while_it_alone_is_complete() {
 }
 
 #[test]
+fn an_index_node_that_only_loads_may_stop_though_nobody_else_is_complete() {
+    let (mut store, observed) = healthy();
+    for n in [11, 12, 13] {
+        store.register(n, 0, 2);
+    }
+    for n in [11, 12, 13] {
+        assert_eq!(stop(&store, &observed, n, &Answers::new()), Ok(()), "node {n} serves nothing");
+    }
+}
+
+#[test]
 fn development_waives_the_guards_of_stops_but_not_of_volumes() {
     let settings = Settings {
         development: true,
@@ -127,21 +140,22 @@ fn development_waives_the_guards_of_stops_but_not_of_volumes() {
     assert_eq!(stop(&store, &observed, 1, &Answers::new()), Ok(()));
     assert_eq!(stop(&store, &observed, 21, &Answers::new()), Ok(()));
     store.kill(1);
-    assert!(release_volume(store.state(), &observed, node(1), &Answers::new(), &BTreeMap::new()).is_err());
+    assert!(release_volume(store.state(), &observed, node(1), &Answers::new()).is_err());
 }
 
 #[test]
 fn a_volume_is_released_when_others_have_verified_copies_and_the_ban_holds() {
     let (mut store, mut observed) = healthy();
-    let release = |store: &Store, observed: &Observed, answers: &Answers, unverified: &[(u32, u64)]| {
-        let unverified = unverified.iter().map(|(group, tables)| (GroupId(*group), *tables)).collect();
-        release_volume(store.state(), observed, node(21), answers, &unverified)
+    let release = |store: &Store, observed: &Observed, answers: &Answers| {
+        release_volume(store.state(), observed, node(21), answers)
     };
-    let all = answers(&[1, 2, 3]);
-    assert!(release(&store, &observed, &all, &[(1, 0)]).unwrap_err()[0].contains("is active"));
+    let mut all = answers(&[1, 2, 3]);
+    let of_group_1 = all.get_mut(&GroupId(1)).unwrap();
+    (of_group_1.naming, of_group_1.verified) = (5, 5);
+    assert!(release(&store, &observed, &all).unwrap_err()[0].contains("is active"));
     let epoch = store.kill(21);
     assert_eq!(
-        release(&store, &observed, &all, &[(1, 0)]).unwrap_err(),
+        release(&store, &observed, &all).unwrap_err(),
         [format!("group 1 may still place tables on node {}", node(21))]
     );
     let mut said = GroupObserved {
@@ -151,28 +165,76 @@ fn a_volume_is_released_when_others_have_verified_copies_and_the_ban_holds() {
         voters: Default::default(),
         ranges: vec![],
         bans: BTreeMap::from([(node(21), Epoch(epoch.0 - 1))]),
+        shut_out: Default::default(),
     };
     observed.groups.insert(GroupId(1), said.clone());
-    assert!(release(&store, &observed, &all, &[(1, 0)]).is_err(), "the ban of an earlier state");
+    assert!(release(&store, &observed, &all).is_err(), "the ban of an earlier state");
     said.bans = BTreeMap::from([(node(21), epoch)]);
     observed.groups.insert(GroupId(1), said);
-    assert!(release(&store, &observed, &all, &[]).is_err(), "nobody has looked");
-    assert!(release(&store, &observed, &all, &[(1, 3)]).is_err(), "not verified yet");
+    for verified in [0, 4] {
+        let mut some = all.clone();
+        some.get_mut(&GroupId(1)).unwrap().verified = verified;
+        assert!(release(&store, &observed, &some).is_err(), "{verified} of 5 tables are verified");
+    }
+    let mut silent = all.clone();
+    silent.remove(&GroupId(1));
+    assert!(release(&store, &observed, &silent).is_err(), "nobody has looked");
     let mut only = all.clone();
     only.get_mut(&GroupId(1)).unwrap().only_on_named = 1;
-    assert!(release(&store, &observed, &only, &[(1, 0)]).is_err(), "the last copy");
-    assert_eq!(release(&store, &observed, &all, &[(1, 0)]), Ok(()));
+    assert!(release(&store, &observed, &only).is_err(), "the last copy");
+    assert_eq!(release(&store, &observed, &all), Ok(()));
     store.propose(Change::ReleaseVolume { node: node(21), epoch });
     let mut naming = all.clone();
     naming.get_mut(&GroupId(1)).unwrap().naming = 4;
     let forget = |answers| can_forget(store.state(), &observed, node(21), answers);
     assert_eq!(forget(&naming).unwrap_err(), [format!("4 tables of group 1 name node {}", node(21))]);
-    assert_eq!(forget(&all), Ok(()));
+    assert!(forget(&all).is_err(), "5 tables name it still");
+    assert_eq!(forget(&answers(&[1, 2, 3])), Ok(()));
     let mut certified = observed.clone();
     let remove = Change::Remove { node: node(21), epoch };
     assert!(!decide(store.state(), &certified).contains(&remove));
     certified.forgettable.insert(node(21), epoch);
     assert!(decide(store.state(), &certified).contains(&remove));
+}
+
+#[test]
+fn a_volume_that_lost_what_it_acknowledged_is_shut_out_and_its_replica_replaced() {
+    let (mut store, _) = healthy();
+    let (lost, _, _) = store.replicas(1)[1];
+    let mut observer = Observer::new(0);
+    let beat = |term, shut_out: Vec<ReplicaId>| Heartbeat {
+        node: node(1),
+        incarnation: Incarnation(1),
+        epoch: store.state().epoch(),
+        complete: vec![],
+        leads: vec![LedGroup {
+            group: GroupId(1),
+            term,
+            voters: vec![],
+            ranges: vec![KeyRange::all()],
+            bans: vec![],
+            shut_out,
+        }],
+        replicas: vec![],
+    };
+    let (said, unsaid) = (beat(2, vec![ReplicaId(lost)]), beat(3, vec![]));
+    observer.heartbeat(said, 10);
+    assert_eq!(observer.shut_out_on(store.state(), node(2)), Some(GroupId(1)));
+    assert_eq!(observer.shut_out_on(store.state(), node(1)), None);
+    let places = |store: &Store, observer: &Observer| -> Vec<Change> {
+        let steps = decide(store.state(), &observer.observed(20));
+        steps.into_iter().filter(|step| matches!(step, Change::PlaceReplica { .. })).collect()
+    };
+    assert_eq!(places(&store, &observer), [], "nobody could take its place");
+    store.register(4, 1, 1);
+    store.activate(4);
+    let replaces = Some(ReplicaId(lost));
+    let place = Change::PlaceReplica { group: GroupId(1), node: node(4), replaces };
+    assert_eq!(places(&store, &observer), [place.clone()]);
+    store.propose(place);
+    assert_eq!(places(&store, &observer), [], "once");
+    observer.heartbeat(unsaid, 30);
+    assert_eq!(observer.shut_out_on(store.state(), node(2)), None, "a later leader says otherwise");
 }
 
 #[test]
@@ -198,7 +260,6 @@ fn a_frontends_grant_waits_for_all_of_its_groups() {
 
 #[test]
 fn the_meta_group_answers_for_itself() {
-    use lamina_types::ReplicaId;
     let (mut store, observed) = healthy();
     let set = |ids: &[u64]| ids.iter().copied().map(ReplicaId).collect();
     let with = |store: &Store, voters: &[u64], caught_up: &[u64]| {

@@ -11,7 +11,8 @@ use lamina_engine::corruption::Corruption;
 use lamina_engine::index_part::IndexPart;
 use lamina_engine::merge::MergeInput;
 use lamina_engine::tree::TableView;
-use lamina_peers::data::{BlockRead, Compact, CompactionInput, CopySource, ReadBlocks, ReadTail};
+use lamina_peers::data::{BlockRead, Compact, CompactionInput, CopySource, ReadBlocks, ReadTail, TailRead};
+use lamina_peers::pieces;
 use lamina_types::{BlockHandle, Kind, TableId};
 
 use super::JobError;
@@ -138,8 +139,11 @@ async fn open_input(node: Arc<Node>, input: CompactionInput) -> Result<(TableId,
     }
     for copy in &copies {
         let peer = node.peers.data(&copy.address);
-        let read = peer.call(node.peers.context(copy.node), ReadTail { table }).await;
-        match read.map(|read| IndexPart::parse(read.index_part)) {
+        let read = |offset| {
+            let call = peer.call(node.peers.context(copy.node), ReadTail { table, offset });
+            async { call.await.map(TailRead::into_piece) }
+        };
+        match pieces::join(read).await.map(IndexPart::parse) {
             Ok(Ok(part)) if part.origin() == input.origin => {
                 return Ok((table, Input { part: part.renamed(table), local: None, copies, damaged_here }));
             }
