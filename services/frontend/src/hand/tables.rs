@@ -147,9 +147,9 @@ impl Tables {
                     time::timeout(limit, peer.call(context.clone(), piece)).await.map_err(bound)??;
                 }
             }
-            _ => drop(
-                time::timeout(limit, peer.call(context, Install { shard, parts })).await.map_err(bound)??,
-            ),
+            _ => {
+                time::timeout(limit, peer.call(context, Install { shard, parts })).await.map_err(bound)??;
+            }
         }
         Ok(())
     }

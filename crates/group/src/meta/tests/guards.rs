@@ -230,7 +230,7 @@ fn a_volume_that_lost_what_it_acknowledged_is_shut_out_and_its_replica_replaced(
     store.activate(4);
     let replaces = Some(ReplicaId(lost));
     let place = Change::PlaceReplica { group: GroupId(1), node: node(4), replaces };
-    assert_eq!(places(&store, &observer), [place.clone()]);
+    assert_eq!(places(&store, &observer), std::slice::from_ref(&place));
     store.propose(place);
     assert_eq!(places(&store, &observer), [], "once");
     observer.heartbeat(unsaid, 30);
