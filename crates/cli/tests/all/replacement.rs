@@ -19,8 +19,8 @@ fn segment(store: &Path, node: &str) -> (PathBuf, usize) {
         let bytes = fs::read(path).unwrap();
         bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1)
     };
-    let all = files.into_iter().map(|path| (used(&path), path));
-    let (used, path) = all.filter(|(used, _)| *used > 4096).next_back().expect("a segment that is in use");
+    let mut all = files.into_iter().map(|path| (used(&path), path));
+    let (used, path) = all.rfind(|(used, _)| *used > 4096).expect("a segment that is in use");
     (path, used)
 }
 
