@@ -103,14 +103,16 @@ pub fn join(scans: &[SegmentScan]) -> Result<Vec<SegmentEnd>, WalCorrupt> {
         _ => Ok(()),
     };
     let mut ends: Vec<SegmentEnd> = Vec::with_capacity(scans.len());
+    let mut unopened: Vec<u64> = Vec::new();
     for scan in scans {
         let Some(opens) = scan.opens else {
-            // Allocated ahead, or its first write was torn: nothing in it was ever known to be synced.
-            damaged_at(Position { segment: scan.segment, offset: 0 })?;
+            unopened.push(scan.segment);
             ends.push(SegmentEnd { segment: scan.segment, end: 0 });
             continue;
         };
         let previous = opens.unwrap_or_default();
+        // Whatever an unopened one was, its place is taken: a crash came before it was removed.
+        unopened.retain(|segment| *segment <= previous.segment);
         // A segment takes the place of those between the one that it names and itself: at a start the records of
         // the last segment are copied forward, and a segment whose first append failed holds nothing.
         for between in ends.iter_mut().rev().take_while(|end| end.segment > previous.segment) {
@@ -134,6 +136,10 @@ pub fn join(scans: &[SegmentScan]) -> Result<Vec<SegmentEnd>, WalCorrupt> {
             }
         }
         ends.push(SegmentEnd { segment: scan.segment, end: scan.end });
+    }
+    for segment in unopened {
+        // Allocated ahead, or its first write was torn: nothing in it may be known to be synced.
+        damaged_at(Position { segment, offset: 0 })?;
     }
     if let Some(last) = ends.iter().rev().find(|end| end.end > 0) {
         damaged_at(Position { segment: last.segment, offset: last.end })?;

@@ -247,6 +247,20 @@ fn a_segment_that_repeats_the_last_one_takes_its_place() {
 }
 
 #[test]
+fn what_a_crash_left_of_a_segment_whose_place_is_taken_is_no_damage() {
+    let mut volume = volume();
+    // At a start the last segment was copied to 50, and removed; a crash came before the one that had been allocated
+    // ahead was removed too. Then the log went on.
+    let names = Some(Position { segment: 20, offset: volume.scans().unwrap()[1].end });
+    volume.segments.pop();
+    volume.segments.push((40, vec![0; 4096]));
+    volume.open_after(50, names);
+    volume.append(&[entry(30)]);
+    volume.append(&[entry(31)]);
+    assert_eq!(indexes(&volume.recover().unwrap()), [10, 11, 12, 20, 21, 22, 30, 31]);
+}
+
+#[test]
 fn records_of_another_format_stop_the_reader() {
     let mut volume = Volume::default();
     volume.open(1);
