@@ -63,6 +63,10 @@ async fn an_import_that_ends_early_says_how_to_go_on_and_that_works() {
     let stored = async |up: &Up, row: &str| {
         let row = row.to_owned();
         until("the row is stored", async || up.client(5).get(row.clone()).await.unwrap()).await;
+        // The importer gets its answers in the order of its batches, and soon: meanwhile the store answers others.
+        for _ in 0..50 {
+            up.client(5).put("other", "work").await.unwrap();
+        }
     };
 
     // Ctrl-C in the middle.
