@@ -7,3 +7,4 @@ pub mod refusals;
 pub mod scans;
 pub mod throttle;
 pub mod token;
+pub mod verified;

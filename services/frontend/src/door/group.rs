@@ -21,9 +21,9 @@ use crate::flow::read::timely_view;
 use crate::flow::route::Router;
 use crate::flow::search::{Searcher, records_of};
 use crate::hand::blocks::Wanted;
+use crate::heart::verified::{count_verified, death_of};
 use crate::host::{DataHost, NotDone};
 use crate::lead::copies::under_replicated;
-use crate::lead::verify::{count_verified, death_of};
 use crate::lead::works::Works;
 use crate::lead::{compact, flush};
 

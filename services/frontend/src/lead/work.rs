@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 
 use crate::flow::search::Searcher;
 use crate::hand::tables::Tables;
+use crate::heart::verified::Verified;
 use crate::host::{DataHost, NotDone, Reigning};
-use crate::lead::verify::Verified;
 use crate::metrics::WorkMetrics;
 
 /// One reign at work. Cheap to clone.
