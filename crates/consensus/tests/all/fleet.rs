@@ -177,9 +177,16 @@ impl Fleet {
             self.running.lock().entry(node).or_default().open.insert(group, open);
             if node <= self.first && !shut {
                 let members: Vec<_> = (1..=self.first).map(|node| replica_of(group, node)).collect();
-                if let Err(error) = replica.initialise(&members).await {
-                    self.world.trace(format_args!("n{node} does not begin group {group}: {error}"));
-                }
+                let world = self.world.clone();
+                // As frontends do it: nobody waits for a member whose turn comes later.
+                drop(lamina_env::task::spawn(async move {
+                    if let Err(error) = replica.initialise(&members).await {
+                        world.trace(format_args!("n{node} does not begin group {group}: {error}"));
+                    }
+                    if node == 1 {
+                        replica.campaign().await;
+                    }
+                }));
             }
         }
         self.running.lock().entry(node).or_default().store = Some(store);

@@ -33,6 +33,19 @@ fn three_replicas_apply_what_the_leader_acknowledged_in_one_order() {
     });
 }
 
+/// If all members began it at once, their votes would split, and an election timeout would pass.
+#[test]
+fn a_new_group_has_a_leader_that_takes_proposals_before_an_election_timeout() {
+    World::explore(0..5, async |world| {
+        let begun = now();
+        let fleet = Fleet::start(&world, 3, 3, 1, quick());
+        let (node, term) = fleet.leader(G).await;
+        assert!(begun.elapsed() < quick().election_min, "{:?}", begun.elapsed());
+        let replica = fleet.open(node, G).unwrap().replica;
+        replica.propose(term, Bytes::from_static(b"at once")).await.unwrap();
+    });
+}
+
 #[test]
 fn calls_that_overlap_stand_in_the_log_in_the_order_of_the_calls() {
     World::run(2, async |world| {
