@@ -4,11 +4,14 @@
 //! |---|---|
 //! | [`etcd`] | etcd's v3 gRPC: `KV/Put`, `KV/Range` (linearizable), `KV/DeleteRange` |
 //! | [`redis`] | RESP2 over TCP, pipelined |
+//! | [`unary`] | Lamina's `Kv` by unary gRPC calls, as any gRPC client can |
 //!
-//! Lamina is measured through its client. A connection is one client with a transport of its own.
+//! Else Lamina is measured through its client. A connection is one client with a transport of its own.
 
 pub mod etcd;
+mod grpc;
 pub mod redis;
+pub mod unary;
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,6 +30,8 @@ pub enum Target {
     Lamina(Vec<String>),
     /// A Lamina client that is there already, as in one process: all connections are this one.
     Embedded(Client),
+    /// The same without its client: unary gRPC calls; connections are spread over the frontends.
+    Unary(Vec<String>),
     /// etcd at the addresses of its members; connections are spread over them.
     Etcd(Vec<String>),
     /// One Redis server.
@@ -94,6 +99,8 @@ pub struct Unreachable {
 pub enum Connection {
     /// A client of Lamina.
     Lamina(Client),
+    /// A channel to a frontend of Lamina.
+    Unary(unary::Connection),
     /// A channel to a member of etcd.
     Etcd(etcd::Connection),
     /// A socket to Redis.
@@ -115,9 +122,13 @@ impl Target {
         let connection = match self {
             Target::Lamina(addresses) => Connection::Lamina(Client::connect(addresses.iter().cloned())),
             Target::Embedded(client) => Connection::Lamina(client.clone()),
+            Target::Unary(addresses) => {
+                let opened = unary::Connection::open(turn(addresses, n)).await;
+                Connection::Unary(opened.map_err(unreachable)?)
+            }
             Target::Etcd(addresses) => {
-                let address = addresses.get(n % addresses.len().max(1)).cloned().unwrap_or_default();
-                Connection::Etcd(etcd::Connection::open(&address).await.map_err(unreachable)?)
+                let opened = etcd::Connection::open(turn(addresses, n)).await;
+                Connection::Etcd(opened.map_err(unreachable)?)
             }
             Target::Redis(address) => {
                 let opened = redis::Connection::open(address).await;
@@ -145,10 +156,16 @@ impl Connection {
     pub async fn call(&self, ask: Ask) -> Result<Brought, Failed> {
         match self {
             Connection::Lamina(client) => lamina(client, ask).await,
+            Connection::Unary(connection) => connection.call(ask).await,
             Connection::Etcd(connection) => connection.call(ask).await,
             Connection::Redis(connection) => connection.call(ask).await,
         }
     }
+}
+
+/// The address whose turn it is for connection `n`.
+fn turn(addresses: &[String], n: usize) -> &str {
+    addresses.get(n % addresses.len().max(1)).map_or("", String::as_str)
 }
 
 async fn lamina(client: &Client, ask: Ask) -> Result<Brought, Failed> {
@@ -183,6 +200,7 @@ impl fmt::Display for Target {
         match self {
             Target::Lamina(addresses) => write!(f, "lamina://{}", addresses.join(",")),
             Target::Embedded(_) => f.write_str("lamina, in this process"),
+            Target::Unary(addresses) => write!(f, "grpc://{}", addresses.join(",")),
             Target::Etcd(addresses) => write!(f, "etcd://{}", addresses.join(",")),
             Target::Redis(address) => write!(f, "redis://{address}"),
         }
@@ -199,7 +217,7 @@ impl FromStr for Target {
     type Err = String;
     fn from_str(text: &str) -> Result<Target, String> {
         let bad =
-            || "a target reads lamina://host:port,…, etcd://host:port,… or redis://host:port".to_owned();
+            || "a target reads lamina://host:port,…, grpc://host:port,…, etcd://host:port,… or redis://host:port".to_owned();
         let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
         let addresses: Vec<String> = rest.trim_end_matches('/').split(',').map(str::to_owned).collect();
         if addresses.iter().any(|address| !address.contains(':')) {
@@ -207,6 +225,7 @@ impl FromStr for Target {
         }
         match (scheme, addresses.as_slice()) {
             ("lamina", _) => Ok(Target::Lamina(addresses)),
+            ("grpc", _) => Ok(Target::Unary(addresses)),
             ("etcd", _) => Ok(Target::Etcd(addresses)),
             ("redis", [address]) => Ok(Target::Redis(address.clone())),
             _ => Err(bad()),
@@ -220,7 +239,7 @@ mod tests {
 
     #[test]
     fn targets_read_back_from_their_text_and_others_are_refused() {
-        for text in ["lamina://a:1,b:2", "etcd://a:1,b:2,c:3", "redis://127.0.0.1:6379"] {
+        for text in ["lamina://a:1,b:2", "grpc://a:1,b:2", "etcd://a:1,b:2,c:3", "redis://127.0.0.1:6379"] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
         for text in ["a:1", "lamina://", "mysql://a:1", "redis://a:1,b:2", "lamina://a"] {

@@ -47,16 +47,19 @@ struct Case {
     in_flight: u32,
     /// Peers that are asked over as many connections as there are operations in flight, because they batch nothing.
     separate: &'static [&'static str],
+    /// Lamina is asked by unary gRPC calls, without its client.
+    unary: bool,
 }
 
-const CASES: [Case; 7] = [
-    Case { name: "durable puts, 1 in flight", mix: "overwrite", connections: 1, in_flight: 1, separate: &[] },
+const CASES: [Case; 9] = [
+    Case { name: "durable puts, 1 in flight", mix: "overwrite", connections: 1, in_flight: 1, separate: &[], unary: false },
     Case {
         name: "durable puts, 64 in flight",
         mix: "overwrite",
         connections: 1,
         in_flight: 64,
         separate: &["redis"],
+        unary: false,
     },
     Case {
         name: "durable puts, 256 in flight",
@@ -64,6 +67,7 @@ const CASES: [Case; 7] = [
         connections: 1,
         in_flight: 256,
         separate: &["redis"],
+        unary: false,
     },
     Case {
         name: "linearizable gets, 64 in flight",
@@ -71,6 +75,7 @@ const CASES: [Case; 7] = [
         connections: 1,
         in_flight: 64,
         separate: &["redis"],
+        unary: false,
     },
     Case {
         name: "linearizable gets, 256 in flight",
@@ -78,6 +83,7 @@ const CASES: [Case; 7] = [
         connections: 1,
         in_flight: 256,
         separate: &["redis"],
+        unary: false,
     },
     Case {
         name: "linearizable gets, 64 connections",
@@ -85,6 +91,23 @@ const CASES: [Case; 7] = [
         connections: 64,
         in_flight: 1,
         separate: &[],
+        unary: false,
+    },
+    Case {
+        name: "durable puts, 64 connections, unary gRPC",
+        mix: "overwrite",
+        connections: 64,
+        in_flight: 1,
+        separate: &[],
+        unary: true,
+    },
+    Case {
+        name: "linearizable gets, 64 connections, unary gRPC",
+        mix: "read-random",
+        connections: 64,
+        in_flight: 1,
+        separate: &[],
+        unary: true,
     },
     Case {
         name: "scans of 100 rows, 16 in flight",
@@ -92,6 +115,7 @@ const CASES: [Case; 7] = [
         connections: 1,
         in_flight: 16,
         separate: &[],
+        unary: false,
     },
 ];
 
@@ -130,7 +154,7 @@ pub fn run(repository: &Path, args: &PeersArgs) -> anyhow::Result<()> {
 }
 
 fn fill() -> Case {
-    Case { name: "fill", mix: "fill", connections: 1, in_flight: 256, separate: &["redis"] }
+    Case { name: "fill", mix: "fill", connections: 1, in_flight: 256, separate: &["redis"], unary: false }
 }
 
 fn bench(lamina: &Path, args: &PeersArgs, server: &Server, case: &Case, all: bool) -> anyhow::Result<Cell> {
@@ -138,7 +162,8 @@ fn bench(lamina: &Path, args: &PeersArgs, server: &Server, case: &Case, all: boo
     let (connections, in_flight) =
         if split { (case.in_flight, 1) } else { (case.connections, case.in_flight) };
     let mut command = Command::new(lamina);
-    command.args(["bench", case.mix, "--json", "--target", &server.target]);
+    let target = if case.unary { server.target.replace("lamina://", "grpc://") } else { server.target.clone() };
+    command.args(["bench", case.mix, "--json", "--target", &target]);
     command.args(["--keys", &args.keys.to_string()]);
     command.args(["--connections", &connections.to_string(), "--in-flight", &in_flight.to_string()]);
     if !all {

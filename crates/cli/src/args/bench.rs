@@ -12,7 +12,7 @@ pub struct BenchArgs {
     /// fill, overwrite, read-random, read-missing, scan, ycsb-a … ycsb-f, mixed
     #[arg(default_value = "mixed")]
     pub mix: Mix,
-    /// lamina://host:port,…  etcd://host:port,…  redis://host:port; else --endpoint
+    /// lamina://host:port,…  grpc://… (unary calls)  etcd://…  redis://…; else --endpoint
     #[arg(long)]
     pub target: Option<Target>,
     /// Put all keys first

@@ -1,16 +1,9 @@
 //! The little of etcd's v3 API that the load generator needs, by hand: `etcdserverpb/rpc.proto`, `mvccpb/kv.proto`.
 
 use bytes::Bytes;
-use lamina_env::time::Duration;
-use tonic::client::Grpc;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::{Channel, Endpoint};
-use tonic_prost::ProstCodec;
 
+use super::grpc::Channel;
 use super::{Ask, Brought, Failed};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A channel to one member.
 #[derive(Clone, Debug)]
@@ -67,11 +60,7 @@ struct Done {}
 
 impl Connection {
     pub(super) async fn open(address: &str) -> Result<Connection, String> {
-        let endpoint =
-            Endpoint::from_shared(format!("http://{address}")).map_err(|error| error.to_string())?;
-        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT).tcp_nodelay(true);
-        let channel = endpoint.connect().await.map_err(|error| error.to_string())?;
-        Ok(Connection { channel })
+        Ok(Connection { channel: Channel::open(address).await? })
     }
 
     pub(super) async fn call(&self, ask: Ask) -> Result<Brought, Failed> {
@@ -86,38 +75,20 @@ impl Connection {
                 self.range(RangeRequest { key: from, range_end, limit: i64::from(rows) }).await
             }
             Ask::Put { key, value } => {
-                self.unary::<_, Done>("/etcdserverpb.KV/Put", PutRequest { key, value }).await?;
+                self.channel.unary::<_, Done>("/etcdserverpb.KV/Put", PutRequest { key, value }).await?;
                 Ok(Brought::default())
             }
             Ask::Delete { key } => {
-                self.unary::<_, Done>("/etcdserverpb.KV/DeleteRange", DeleteRangeRequest { key }).await?;
+                self.channel.unary::<_, Done>("/etcdserverpb.KV/DeleteRange", DeleteRangeRequest { key }).await?;
                 Ok(Brought::default())
             }
         }
     }
 
     async fn range(&self, request: RangeRequest) -> Result<Brought, Failed> {
-        let response: RangeResponse = self.unary("/etcdserverpb.KV/Range", request).await?;
+        let response: RangeResponse = self.channel.unary("/etcdserverpb.KV/Range", request).await?;
         let bytes = response.kvs.iter().map(|kv| (kv.key.len() + kv.value.len()) as u64).sum();
         Ok(Brought { rows: response.kvs.len() as u64, bytes })
-    }
-
-    async fn unary<Q, A>(&self, path: &'static str, request: Q) -> Result<A, Failed>
-    where
-        Q: prost::Message + Send + Sync + 'static,
-        A: prost::Message + Default + Send + Sync + 'static,
-    {
-        let failed = |status: tonic::Status| Failed {
-            word: format!("{:?}", status.code()),
-            message: format!("{:?}: {}", status.code(), status.message()),
-        };
-        let mut grpc = Grpc::new(self.channel.clone());
-        grpc.ready()
-            .await
-            .map_err(|error| Failed { word: "Unreachable".to_owned(), message: error.to_string() })?;
-        let codec = ProstCodec::<Q, A>::default();
-        let answer = grpc.unary(tonic::Request::new(request), PathAndQuery::from_static(path), codec).await;
-        Ok(answer.map_err(failed)?.into_inner())
     }
 }
 
