@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use lamina_engine::wal::Record;
 use lamina_env::{Env, task, watch};
 use lamina_types::{GroupId, ReplicaId};
@@ -61,14 +62,19 @@ impl LogStore {
     ///
     /// # Errors
     /// [`OpenError::Corrupt`]: the node must be replaced. Others: the disk refuses.
-    pub async fn open(env: Env, dir: &str, options: LogOptions) -> Result<LogStore, OpenError> {
+    pub fn open(env: Env, dir: &str, options: LogOptions) -> BoxFuture<'static, Result<LogStore, OpenError>> {
+        // Boxed, so that it is compiled here, and not again wherever it is awaited.
+        Box::pin(Self::recover(env, dir.to_owned(), options))
+    }
+
+    async fn recover(env: Env, dir: String, options: LogOptions) -> Result<LogStore, OpenError> {
         let Recovered { wal, writer, ledger, tables } =
             recover(env.disk.clone(), &format!("{dir}/wal"), &options).await?;
         let deleted =
             ledger.accounts().filter(|(_, account)| account.deleted).map(|(owner, _)| owner).collect();
         let store = LogStore(Arc::new(Inner {
             env,
-            dir: dir.to_owned(),
+            dir,
             options,
             wal,
             tables: Mutex::new(tables),

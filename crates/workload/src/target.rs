@@ -216,8 +216,10 @@ impl fmt::Debug for Target {
 impl FromStr for Target {
     type Err = String;
     fn from_str(text: &str) -> Result<Target, String> {
-        let bad =
-            || "a target reads lamina://host:port,…, grpc://host:port,…, etcd://host:port,… or redis://host:port".to_owned();
+        let bad = || {
+            "a target reads lamina://host:port,…, grpc://host:port,…, etcd://host:port,… or redis://host:port"
+                .to_owned()
+        };
         let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
         let addresses: Vec<String> = rest.trim_end_matches('/').split(',').map(str::to_owned).collect();
         if addresses.iter().any(|address| !address.contains(':')) {

@@ -52,7 +52,14 @@ struct Case {
 }
 
 const CASES: [Case; 9] = [
-    Case { name: "durable puts, 1 in flight", mix: "overwrite", connections: 1, in_flight: 1, separate: &[], unary: false },
+    Case {
+        name: "durable puts, 1 in flight",
+        mix: "overwrite",
+        connections: 1,
+        in_flight: 1,
+        separate: &[],
+        unary: false,
+    },
     Case {
         name: "durable puts, 64 in flight",
         mix: "overwrite",
@@ -162,7 +169,8 @@ fn bench(lamina: &Path, args: &PeersArgs, server: &Server, case: &Case, all: boo
     let (connections, in_flight) =
         if split { (case.in_flight, 1) } else { (case.connections, case.in_flight) };
     let mut command = Command::new(lamina);
-    let target = if case.unary { server.target.replace("lamina://", "grpc://") } else { server.target.clone() };
+    let target =
+        if case.unary { server.target.replace("lamina://", "grpc://") } else { server.target.clone() };
     command.args(["bench", case.mix, "--json", "--target", &target]);
     command.args(["--keys", &args.keys.to_string()]);
     command.args(["--connections", &connections.to_string(), "--in-flight", &in_flight.to_string()]);

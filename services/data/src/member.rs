@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use lamina_env::{Env, watch};
 use lamina_node::membership::Report;
 use lamina_node::{IdentityDoor, Links, Me, Membership, Volume, identity};
@@ -55,7 +56,16 @@ impl DataNode {
     ///
     /// # Errors
     /// [`Ended`]: the volume belongs to somebody else, is in use, or cannot be read.
-    pub async fn open(
+    pub fn open(
+        env: Env,
+        network: Arc<dyn Network>,
+        options: DataNodeOptions,
+    ) -> BoxFuture<'static, Result<DataNode, Ended>> {
+        // Boxed, as `run` is, so that the whole node is compiled here, and not again wherever it is awaited.
+        Box::pin(Self::open_volume(env, network, options))
+    }
+
+    async fn open_volume(
         env: Env,
         network: Arc<dyn Network>,
         options: DataNodeOptions,
@@ -104,7 +114,11 @@ impl DataNode {
     }
 
     /// Finds the store, registers, serves; returns why it ended.
-    pub async fn run(mut self) -> Ended {
+    pub fn run(self) -> BoxFuture<'static, Ended> {
+        Box::pin(self.live())
+    }
+
+    async fn live(mut self) -> Ended {
         let cluster = match self.volume.identity().cluster {
             Some(cluster) => cluster,
             None => self.membership.find_cluster().await,

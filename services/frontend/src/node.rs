@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use lamina_consensus::{LogFailure, LogOptions, LogStore, OpenError};
 use lamina_env::time::{self, Duration};
 use lamina_env::{Env, task, watch};
@@ -102,7 +103,16 @@ impl FrontendNode {
     ///
     /// # Errors
     /// [`Ended`]: the volume belongs to somebody else or is in use, or the log is damaged.
-    pub async fn open(
+    pub fn open(
+        env: Env,
+        network: Arc<dyn Network>,
+        options: FrontendOptions,
+    ) -> BoxFuture<'static, Result<FrontendNode, Ended>> {
+        // Boxed, as `run` is, so that the whole node is compiled here, and not again wherever it is awaited.
+        Box::pin(Self::open_volume(env, network, options))
+    }
+
+    async fn open_volume(
         env: Env,
         network: Arc<dyn Network>,
         options: FrontendOptions,
@@ -222,9 +232,9 @@ impl FrontendNode {
     }
 
     /// Becomes part of a store, serves, and returns why it ended.
-    pub async fn run(mut self) -> Ended {
+    pub fn run(mut self) -> BoxFuture<'static, Ended> {
         let mut failed = self.store.failed();
-        let outcome = async {
+        Box::pin(async move {
             tokio::select! {
                 biased;
                 failure = failed.wait_for(Option::is_some) => match failure {
@@ -233,8 +243,7 @@ impl FrontendNode {
                 },
                 ended = self.live() => ended,
             }
-        };
-        outcome.await
+        })
     }
 
     async fn live(&mut self) -> Ended {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use lamina_env::{task, watch};
 use lamina_node::identity::derived_node_id;
 use lamina_node::membership::Report;
@@ -78,7 +79,12 @@ impl IndexNode {
     }
 
     /// Finds the store, registers, loads, serves; returns when the store refuses the node for good.
-    pub async fn run(self) -> Error {
+    pub fn run(self) -> BoxFuture<'static, Error> {
+        // Boxed, so that the whole node is compiled here, and not again wherever it is awaited.
+        Box::pin(self.live())
+    }
+
+    async fn live(self) -> Error {
         let cluster = self.membership.find_cluster().await;
         self.links.me.settle_cluster(cluster);
         self.links.me.settle_node(derived_node_id(cluster, self.links.me.name()));

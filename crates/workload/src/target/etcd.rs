@@ -79,7 +79,9 @@ impl Connection {
                 Ok(Brought::default())
             }
             Ask::Delete { key } => {
-                self.channel.unary::<_, Done>("/etcdserverpb.KV/DeleteRange", DeleteRangeRequest { key }).await?;
+                self.channel
+                    .unary::<_, Done>("/etcdserverpb.KV/DeleteRange", DeleteRangeRequest { key })
+                    .await?;
                 Ok(Brought::default())
             }
         }

@@ -47,12 +47,12 @@ impl Connection {
     }
 
     async fn scan(&self, request: ScanRequest) -> Result<Brought, Failed> {
-        let mut answers =
-            self.channel.streaming::<_, ScanResponse>("/lamina.kv.v1.Kv/Scan", request).await?;
+        let mut answers = self.channel.streaming::<_, ScanResponse>("/lamina.kv.v1.Kv/Scan", request).await?;
         let mut brought = Brought::default();
         while let Some(page) = answers.next().await? {
             brought.rows += page.rows.len() as u64;
-            brought.bytes += page.rows.iter().map(|row| (row.key.len() + row.value.len()) as u64).sum::<u64>();
+            brought.bytes +=
+                page.rows.iter().map(|row| (row.key.len() + row.value.len()) as u64).sum::<u64>();
         }
         Ok(brought)
     }
