@@ -49,8 +49,12 @@ impl<Q: Send + 'static, A: Send + 'static> Peer<Q, A> {
     ///
     /// # Errors
     /// As [`Peer::call`].
-    pub async fn forward(&self, context: RequestContext, request: Q) -> Result<A> {
-        self.0.call(context, request).await
+    pub fn forward(
+        &self,
+        context: RequestContext,
+        request: Q,
+    ) -> impl Future<Output = Result<A>> + Send + Unpin + '_ {
+        self.0.call(context, request)
     }
 }
 

@@ -8,6 +8,7 @@
 use std::cmp::Ordering;
 
 use lamina_types::Version;
+use smallvec::SmallVec;
 
 use crate::entry::cmp_entries;
 use crate::varint::common_prefix;
@@ -21,15 +22,15 @@ pub(super) trait Keyed {
 /// Items in the order of their places, no two alike.
 #[derive(Clone, Debug)]
 pub(super) struct Sorted<T> {
-    /// All keys have their first `skip` bytes in common.
-    skip: usize,
+    /// What all keys begin with: a copy, so that a search need not visit the first key for it.
+    shared: SmallVec<[u8; 16]>,
     heads: Vec<u64>,
     items: Vec<T>,
 }
 
 impl<T> Default for Sorted<T> {
     fn default() -> Sorted<T> {
-        Sorted { skip: 0, heads: Vec::new(), items: Vec::new() }
+        Sorted { shared: SmallVec::new(), heads: Vec::new(), items: Vec::new() }
     }
 }
 
@@ -62,14 +63,13 @@ impl<T: Keyed> Sorted<T> {
     /// How many items fulfil `is_before`, which holds for those with lower keys and not for those with higher ones.
     #[inline]
     fn count(&self, key: &[u8], is_before: impl Fn((&[u8], Version)) -> bool) -> usize {
-        let Some(first) = self.items.first() else { return 0 };
-        let shared = first.place().0.get(..self.skip).unwrap_or_default();
-        match key.get(..self.skip).unwrap_or(key).cmp(shared) {
+        let skip = self.shared.len();
+        match key.get(..skip).unwrap_or(key).cmp(&self.shared) {
             Ordering::Less => return 0,
             Ordering::Greater => return self.items.len(),
             Ordering::Equal => {}
         }
-        let head = head(key, self.skip);
+        let head = head(key, skip);
         let low = self.heads.partition_point(|other| *other < head);
         let same = self.items.get(low..).unwrap_or_default();
         let heads = self.heads.get(low..).unwrap_or_default();
@@ -84,14 +84,15 @@ impl<T: Keyed> Sorted<T> {
     /// Puts an item at `at`, the number of items before it.
     pub(super) fn insert(&mut self, at: usize, item: T) {
         let key = item.place().0;
-        let shared = match self.items.first() {
-            Some(first) => common_prefix(first.place().0.get(..self.skip).unwrap_or_default(), key),
-            None => key.len(),
-        };
-        if shared < self.skip || self.items.is_empty() {
-            self.take_heads(shared);
+        if self.items.is_empty() {
+            self.take_heads(key);
+        } else {
+            let shared = common_prefix(&self.shared, key);
+            if shared < self.shared.len() {
+                self.take_heads(key.get(..shared).unwrap_or_default());
+            }
         }
-        self.heads.insert(at, head(item.place().0, self.skip));
+        self.heads.insert(at, head(key, self.shared.len()));
         self.items.insert(at, item);
     }
 
@@ -105,7 +106,7 @@ impl<T: Keyed> Sorted<T> {
     /// Takes the items from `at` on away.
     pub(super) fn split_off(&mut self, at: usize) -> Sorted<T> {
         let mut upper =
-            Sorted { skip: self.skip, heads: self.heads.split_off(at), items: self.items.split_off(at) };
+            Sorted { shared: self.shared.clone(), heads: self.heads.split_off(at), items: self.items.split_off(at) };
         self.refresh();
         upper.refresh();
         upper
@@ -120,16 +121,19 @@ impl<T: Keyed> Sorted<T> {
     /// Takes the heads anew if the keys share much more than they did.
     fn refresh(&mut self) {
         let (Some(first), Some(last)) = (self.items.first(), self.items.last()) else { return };
-        let shared = common_prefix(first.place().0, last.place().0);
-        if shared >= self.skip + WORN_BYTES {
-            self.take_heads(shared);
+        let key = first.place().0;
+        let shared = common_prefix(key, last.place().0);
+        if shared >= self.shared.len() + WORN_BYTES {
+            let shared = SmallVec::<[u8; 16]>::from_slice(key.get(..shared).unwrap_or_default());
+            self.take_heads(&shared);
         }
     }
 
-    fn take_heads(&mut self, skip: usize) {
-        self.skip = skip;
+    /// All keys begin with `shared`.
+    fn take_heads(&mut self, shared: &[u8]) {
+        self.shared = SmallVec::from_slice(shared);
         self.heads.clear();
-        self.heads.extend(self.items.iter().map(|item| head(item.place().0, skip)));
+        self.heads.extend(self.items.iter().map(|item| head(item.place().0, shared.len())));
     }
 }
 
