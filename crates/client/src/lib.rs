@@ -17,7 +17,8 @@
 //! | [`batch`] | [`Batch`]: atomic writes with conditions |
 //! | [`scan`] | [`ScanOptions`], pages |
 //! | `caller` | deadlines, repetitions, the last word of a call |
-//! | `route` | who is asked, and who is asked next |
+//! | `leaders` | who leads which keys |
+//! | `route` | who is asked when nobody knows, and who is asked next |
 //! | `requests` | request ids, by which a retry takes effect at most once |
 //!
 //! A call is repeated, with the same request id, as long as the store says that it may be, up to the client's
@@ -26,6 +27,7 @@
 pub mod batch;
 mod caller;
 pub mod client;
+mod leaders;
 mod requests;
 mod route;
 pub mod scan;

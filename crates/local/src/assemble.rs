@@ -22,6 +22,8 @@ pub struct Node {
     pub services: Services,
     /// Says when it serves.
     pub readiness: Arc<IdentityDoor>,
+    /// To be awaited before the node is stopped by somebody's will, while it lives: others take over what it leads.
+    pub hand_over: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Its life; gives why it ended.
     pub life: Pin<Box<dyn Future<Output = End> + Send>>,
 }
@@ -55,7 +57,9 @@ pub async fn frontend(env: Env, network: Arc<dyn Network>, options: FrontendOpti
         ..Services::default()
     };
     let readiness = node.readiness();
-    Ok(Node { services, readiness, life: Box::pin(async move { frontend_end(node.run().await) }) })
+    let hand_over = node.hand_over();
+    let life = Box::pin(async move { frontend_end(node.run().await) });
+    Ok(Node { services, readiness, hand_over, life })
 }
 
 /// An index node.
@@ -68,7 +72,8 @@ pub fn index(network: Arc<dyn Network>, options: IndexOptions) -> Node {
         ..Services::default()
     };
     let readiness = node.readiness();
-    Node { services, readiness, life: Box::pin(async move { End::Refused(node.run().await.to_string()) }) }
+    let life = Box::pin(async move { End::Refused(node.run().await.to_string()) });
+    Node { services, readiness, hand_over: Box::pin(std::future::ready(())), life }
 }
 
 /// A data node.
@@ -85,7 +90,8 @@ pub async fn data(env: Env, network: Arc<dyn Network>, options: DataNodeOptions)
         ..Services::default()
     };
     let readiness = node.readiness();
-    Ok(Node { services, readiness, life: Box::pin(async move { refused(node.run().await) }) })
+    let life = Box::pin(async move { refused(node.run().await) });
+    Ok(Node { services, readiness, hand_over: Box::pin(std::future::ready(())), life })
 }
 
 fn frontend_end(ended: lamina_frontend::Ended) -> End {

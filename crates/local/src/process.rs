@@ -125,6 +125,7 @@ async fn run(
     tokio::select! {
         biased;
         () = shutdown => {
+            node.hand_over.await;
             server.drain().await;
             Ok(())
         }

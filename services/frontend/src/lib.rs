@@ -8,9 +8,10 @@
 //! | meta group | [`meta`] | founding, the meta leader, what it answers |
 //! | hearts | [`heart`] | state machines, writes that wait, the ledger of a reign, back-pressure, resume tokens |
 //! | hands | [`hand`] | index service, data service |
-//! | wiring | [`node`], [`replicas`], [`host`] | one frontend from its start to its end; its replicas |
+//! | wiring | [`node`], [`replicas`], [`host`], `farewell` | one frontend from its start to its end; its replicas |
 
 pub mod door;
+mod farewell;
 pub mod flow;
 pub mod hand;
 pub mod heart;

@@ -18,6 +18,7 @@ use crate::door::admin::{AdminDoor, BootstrapOrder};
 use crate::door::group::GroupDoor;
 use crate::door::kv::KvDoor;
 use crate::door::raft::{RaftDoor, Residents, Wire};
+use crate::farewell;
 use crate::flow::route::Router;
 use crate::flow::search::Searcher;
 use crate::hand::blocks::Blocks;
@@ -208,6 +209,12 @@ impl FrontendNode {
     /// Says when the node serves.
     pub fn readiness(&self) -> Arc<IdentityDoor> {
         self.identity.clone()
+    }
+
+    /// For who is about to stop the node, while it runs: lets others lead the groups that are led here. It takes 5
+    /// seconds at most; what could not be handed over is led by election.
+    pub fn hand_over(&self) -> BoxFuture<'static, ()> {
+        Box::pin(farewell::hand_over(self.residents.clone()))
     }
 
     /// Registers the figures of this frontend.
