@@ -3,6 +3,8 @@
 //! The rule is docs/metrics.md. A name that breaks it cannot be registered here; of what a service registers by itself
 //! ([`Metrics::with_registry`]) [`Metrics::check`] tells, in the service's tests.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -37,6 +39,9 @@ pub const OTHER_UNITS: [&str; 16] = [
     "mib",
     "percent",
 ];
+
+/// The last line of the format.
+const END: &str = "# EOF";
 
 /// A name that breaks the rule.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -97,12 +102,31 @@ pub struct Metrics {
 struct Inner {
     registry: Registry,
     names: Vec<String>,
+    /// Of nodes in this process, by their names.
+    nodes: BTreeMap<String, Metrics>,
 }
 
 impl Metrics {
     /// An empty registry.
     pub fn new() -> Metrics {
         Metrics::default()
+    }
+
+    /// The empty registry of one node: all that it shows has the label `node`.
+    pub fn of_node(node: &str) -> Metrics {
+        let label = (Cow::Borrowed("node"), Cow::Owned(node.to_owned()));
+        let inner = Inner { registry: Registry::with_labels([label].into_iter()), ..Inner::default() };
+        Metrics { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// Shows the metrics of a node of this process too, in place of those of an earlier node of this name.
+    pub fn show_node(&self, node: &str, metrics: Metrics) {
+        self.inner.lock().nodes.insert(node.to_owned(), metrics);
+    }
+
+    /// Does not show a node any more.
+    pub fn hide_node(&self, node: &str) {
+        self.inner.lock().nodes.remove(node);
     }
 
     /// Registers a metric of any type, for instance a family with labels. `help` is one sentence without its full stop.
@@ -190,11 +214,44 @@ impl Metrics {
 
     /// All metrics in the OpenMetrics text format.
     pub fn encode(&self) -> String {
+        let mut texts = vec![self.encode_own()];
+        let nodes: Vec<Metrics> = self.inner.lock().nodes.values().cloned().collect();
+        texts.extend(nodes.iter().map(Metrics::encode_own));
+        merge(&texts)
+    }
+
+    fn encode_own(&self) -> String {
         let mut out = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut out, &self.inner.lock().registry);
         out
     }
+}
+
+/// Texts of several registries as one: OpenMetrics wants each family once, with all of its samples behind it.
+fn merge(texts: &[String]) -> String {
+    let mut families: BTreeMap<&str, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
+    for text in texts {
+        let mut family = "";
+        for line in text.lines().filter(|line| *line != END) {
+            let Some(described) = line.strip_prefix("# ") else {
+                families.entry(family).or_default().1.push(line);
+                continue;
+            };
+            family = described.split(' ').nth(1).unwrap_or_default();
+            let head = &mut families.entry(family).or_default().0;
+            if !head.contains(&line) {
+                head.push(line);
+            }
+        }
+    }
+    let lines = families.into_values().flat_map(|(head, samples)| head.into_iter().chain(samples));
+    let mut out = String::new();
+    for line in lines.chain([END]) {
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
 }
 
 /// A histogram of seconds, from 50 µs to 26 s, each bucket twice the one before.
@@ -237,5 +294,26 @@ mod tests {
             registry.register("lamina_data_pause_ms", "No", Counter::<u64>::default())
         });
         assert!(matches!(metrics.check(), Err(NameError::Unit(_))));
+    }
+
+    #[test]
+    fn nodes_of_one_process_share_their_families_and_have_a_label_each() {
+        let process = Metrics::new();
+        process.gauge("lamina_process_open_files", "Files").unwrap().set(3);
+        for (node, tables) in [("data-0", 5), ("data-1", 7), ("data-1", 8)] {
+            let metrics = Metrics::of_node(node);
+            metrics.gauge("lamina_data_tables", "Tables").unwrap().set(tables);
+            metrics.seconds("lamina_data_read_seconds", "Reads").unwrap().observe(0.1);
+            process.show_node(node, metrics);
+        }
+        let text = process.encode();
+        assert_eq!(process.check(), Ok(()), "each family is described once: {text}");
+        let of = |line: &str| text.lines().position(|there| there == line);
+        let first = of("lamina_data_tables{node=\"data-0\"} 5").unwrap();
+        assert_eq!(of("lamina_data_tables{node=\"data-1\"} 8"), Some(first + 1), "{text}");
+        assert_eq!(of("# TYPE lamina_data_tables gauge"), Some(first - 1), "{text}");
+        assert!(text.contains("lamina_process_open_files 3") && text.ends_with("\n# EOF\n"), "{text}");
+        process.hide_node("data-0");
+        assert!(!process.encode().contains("data-0"));
     }
 }

@@ -78,17 +78,6 @@ impl GroupMetrics {
     pub fn busy(&self, took: Duration) {
         self.busy_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
-
-    /// Registers the figures of one group.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register("lamina_frontend_writes", "Writes that were applied", self.writes.clone());
-        registry.register("lamina_frontend_reads", "Keys that were read", self.reads.clone());
-        registry.register(
-            "lamina_frontend_write_seconds",
-            "From the hand-in of a batch of writes to its result",
-            self.write_seconds.clone(),
-        );
-    }
 }
 
 impl Recent {

@@ -8,7 +8,7 @@ use lamina_env::time::{self, Duration};
 use lamina_env::{Env, task, watch};
 use lamina_node::membership::Report;
 use lamina_node::{IdentityDoor, Links, Me, Membership, StartError, Volume, identity};
-use lamina_peers::admin::{Bootstrap, Bootstrapped, FrontendStats, Heartbeat, LedGroup};
+use lamina_peers::admin::{Bootstrap, Bootstrapped, Heartbeat, LedGroup};
 use lamina_peers::{AdminPeer, GroupPeer, KvPeer, Network, Peer, RaftPeer};
 use lamina_types::{ClusterId, Error, GroupId, Reason, ReplicaId, Result, Role};
 use prometheus_client::registry::Registry;
@@ -18,6 +18,7 @@ use crate::door::admin::{AdminDoor, BootstrapOrder};
 use crate::door::group::GroupDoor;
 use crate::door::kv::KvDoor;
 use crate::door::raft::{RaftDoor, Residents, Wire};
+use crate::figures::Figures;
 use crate::flow::route::Router;
 use crate::flow::search::Searcher;
 use crate::hand::blocks::Blocks;
@@ -196,6 +197,7 @@ impl FrontendNode {
             seeds: self.seeds.clone(),
             orders: self.orders.0.clone(),
             figures: self.figures(),
+            disk: self.env.disk.clone(),
             version: self.version.clone(),
         }))
     }
@@ -210,25 +212,14 @@ impl FrontendNode {
         self.identity.clone()
     }
 
-    /// Registers the figures of this frontend.
+    /// Shows the figures of this frontend.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.court.metrics.register(registry);
+        registry.register_collector(Box::new(self.figures()));
     }
 
-    fn figures(&self) -> Arc<dyn Fn() -> FrontendStats + Send + Sync> {
-        let (router, blocks, store) = (self.router.clone(), self.searcher.blocks.clone(), self.store.clone());
-        Arc::new(move || {
-            let hosts = router.hosts();
-            FrontendStats {
-                leads: hosts.iter().filter(|host| host.leads()).count() as u64,
-                replicas: hosts.len() as u64,
-                reads: hosts.iter().map(|host| host.metrics.reads.get()).sum(),
-                writes: hosts.iter().map(|host| host.metrics.writes.get()).sum(),
-                cache_bytes: blocks.cache_bytes(),
-                log_bytes: store.stats().log_bytes,
-                free_bytes: 0,
-            }
-        })
+    fn figures(&self) -> Figures {
+        Figures { router: self.router.clone(), blocks: self.searcher.blocks.clone(), log: self.store.clone() }
     }
 
     /// Becomes part of a store, serves, and returns why it ended.
