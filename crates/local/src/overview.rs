@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lamina_env::clock::{Clock, OsClock};
 use lamina_node::IdentityDoor;
 use lamina_telemetry::Calls;
 use lamina_telemetry::metrics::{Metrics, NameError};
@@ -25,12 +26,13 @@ struct Shown {
 }
 
 impl Overview {
-    /// An overview of the process itself, without nodes.
+    /// An overview of the process itself, which runs this version of the program, without nodes.
     ///
     /// # Errors
     /// A metric breaks the rule of names: a defect.
-    pub fn new() -> Result<Overview, NameError> {
+    pub fn new(version: &str) -> Result<Overview, NameError> {
         let metrics = Metrics::new();
+        metrics.show_build(version, OsClock.now_ms())?;
         metrics.show_memory();
         let calls = Calls::register(&metrics)?;
         Ok(Overview { metrics, calls, nodes: Arc::default() })

@@ -107,7 +107,7 @@ async fn run(
     options: NodeOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), UpError> {
-    let overview = Overview::new().map_err(|error| UpError::Refused(error.to_string()))?;
+    let overview = Overview::new(&options.version).map_err(|error| UpError::Refused(error.to_string()))?;
     overview.came(role, &options.name, node.metrics, node.readiness);
     let server = serve(ServerOptions {
         listen: options.listen.clone(),

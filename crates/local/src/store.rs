@@ -119,7 +119,8 @@ impl Store {
         let nodes = TaskGroup::new();
         let frontends = names(Role::Frontend, settings.frontends);
         let keeper = Keeper::new(Arc::new(network.clone()), frontends.clone());
-        let overview = Overview::new().map_err(|error| UpError::Refused(error.to_string()))?;
+        let overview =
+            Overview::new(&options.version).map_err(|error| UpError::Refused(error.to_string()))?;
         let supervisor = Supervisor {
             directory: directory.clone(),
             network: network.clone(),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 
-use crate::metrics::{Metrics, NameError, seconds_histogram};
+use crate::durations::Durations;
+use crate::metrics::{Metrics, NameError};
 
 /// The result of an operation that succeeded; others are named by their reason, in capitals.
 pub const OK: &str = "OK";
@@ -29,7 +29,7 @@ struct DurationLabels {
 #[derive(Clone, Debug)]
 pub struct Calls {
     calls: Family<CallLabels, Counter>,
-    seconds: Family<DurationLabels, Histogram, fn() -> Histogram>,
+    seconds: Family<DurationLabels, Durations>,
 }
 
 /// The metrics of one operation, looked up once: what a stream keeps, because looking up costs more than counting.
@@ -38,7 +38,7 @@ pub struct CallsOf {
     port: &'static str,
     operation: &'static str,
     ok: Counter,
-    seconds: Histogram,
+    seconds: Durations,
     all: Calls,
 }
 
@@ -48,10 +48,7 @@ impl Calls {
     /// # Errors
     /// They are registered already.
     pub fn register(metrics: &Metrics) -> Result<Calls, NameError> {
-        let calls = Calls {
-            calls: Family::default(),
-            seconds: Family::new_with_constructor(seconds_histogram as fn() -> Histogram),
-        };
+        let calls = Calls { calls: Family::default(), seconds: Family::default() };
         metrics.register("lamina_rpc_calls_total", "Operations answered", calls.calls.clone())?;
         metrics.register("lamina_rpc_call_seconds", "Time from receipt to answer", calls.seconds.clone())?;
         Ok(calls)
@@ -79,7 +76,7 @@ impl CallsOf {
             let labels = CallLabels { port: self.port, operation: self.operation, result };
             self.all.calls.get_or_create(&labels).inc();
         }
-        self.seconds.observe(duration.as_secs_f64());
+        self.seconds.observe(duration);
     }
 }
 

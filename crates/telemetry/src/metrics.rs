@@ -6,14 +6,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::durations::Durations;
 use crate::memory::MemoryCollector;
 
 /// What a metric's name may start with, after `lamina_`.
@@ -141,8 +143,9 @@ impl Metrics {
             return Err(NameError::Twice(name.to_owned()));
         }
         inner.names.push(name.to_owned());
-        // The library puts `_total` behind the name of a counter by itself.
-        inner.registry.register(name.strip_suffix("_total").unwrap_or(name), help, metric);
+        // The library puts `_total` behind the name of a counter by itself, and `_info` behind that of an info.
+        let bare = name.strip_suffix("_total").or_else(|| name.strip_suffix("_info"));
+        inner.registry.register(bare.unwrap_or(name), help, metric);
         Ok(())
     }
 
@@ -173,13 +176,26 @@ impl Metrics {
     ///
     /// # Errors
     /// As [`Metrics::register`].
-    pub fn seconds(&self, name: &str, help: &str) -> Result<Histogram, NameError> {
+    pub fn seconds(&self, name: &str, help: &str) -> Result<Durations, NameError> {
         if !name.ends_with("_seconds") {
             return Err(NameError::Ending(name.to_owned()));
         }
-        let histogram = seconds_histogram();
+        let histogram = Durations::default();
         self.register(name, help, histogram.clone())?;
         Ok(histogram)
+    }
+
+    /// Shows what runs here and since when: `lamina_process_build_info` with the version as a label, and
+    /// `lamina_process_start_time_seconds`, a time of day in seconds since 1970.
+    ///
+    /// # Errors
+    /// They are shown already.
+    pub fn show_build(&self, version: &str, start_ms: u64) -> Result<(), NameError> {
+        let start: Gauge<f64, AtomicU64> = Gauge::default();
+        start.set(start_ms as f64 / 1_000.0);
+        self.register("lamina_process_start_time_seconds", "When the process began", start)?;
+        let info = Info::new([("version", version.to_owned())]);
+        self.register("lamina_process_build_info", "What runs here", info)
     }
 
     /// Shows what the allocator holds, if it is jemalloc: `lamina_process_allocated_bytes` and
@@ -254,11 +270,6 @@ fn merge(texts: &[String]) -> String {
     out
 }
 
-/// A histogram of seconds, from 50 µs to 26 s, each bucket twice the one before.
-pub fn seconds_histogram() -> Histogram {
-    Histogram::new(exponential_buckets(0.000_05, 2.0, 20))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,7 +314,10 @@ mod tests {
         for (node, tables) in [("data-0", 5), ("data-1", 7), ("data-1", 8)] {
             let metrics = Metrics::of_node(node);
             metrics.gauge("lamina_data_tables", "Tables").unwrap().set(tables);
-            metrics.seconds("lamina_data_read_seconds", "Reads").unwrap().observe(0.1);
+            metrics
+                .seconds("lamina_data_read_seconds", "Reads")
+                .unwrap()
+                .observe(std::time::Duration::from_millis(100));
             process.show_node(node, metrics);
         }
         let text = process.encode();

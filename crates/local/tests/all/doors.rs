@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lamina_client::Client;
-use lamina_local::{StatusPage, Store, UpOptions};
+use lamina_local::{NodeOptions, StatusPage, Store, UpOptions, run_index};
 use lamina_peers::admin::{Figures, Status};
 use lamina_types::Role;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,12 +32,20 @@ fn nodes(status: &Status) -> Vec<String> {
 }
 
 async fn ask(store: &Store, path: &str) -> String {
-    let mut socket = TcpStream::connect(&store.endpoints().status[0]).await.unwrap();
+    ask_at(&store.endpoints().status[0], path).await.unwrap()
+}
+
+async fn ask_at(address: &str, path: &str) -> std::io::Result<String> {
+    let mut socket = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: lamina\r\nconnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).await.unwrap();
+    socket.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.unwrap();
-    answer
+    socket.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+fn free_port() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// Name and type of everything that is shown, as the documentation calls it.
@@ -46,11 +54,17 @@ fn shown(metrics: &str) -> BTreeSet<(String, String)> {
     families
         .map(|family| {
             let (name, kind) = family.split_once(' ').unwrap();
-            let total = if kind == "counter" { "_total" } else { "" };
-            (format!("{name}{total}"), kind.to_owned())
+            let end = match kind {
+                "counter" => "_total",
+                "info" => "_info",
+                _ => "",
+            };
+            (format!("{name}{end}"), kind.to_owned())
         })
         // Shown only by programs that run on jemalloc; tests may.
-        .filter(|(name, _)| !name.starts_with("lamina_process_"))
+        .filter(|(name, _)| {
+            !["lamina_process_allocated_bytes", "lamina_process_resident_bytes"].contains(&&**name)
+        })
         .collect()
 }
 
@@ -67,15 +81,35 @@ fn documented() -> BTreeSet<(String, String)> {
     .collect()
 }
 
+/// What is on one side only.
+fn differences(metrics: &str) -> String {
+    let (shown, documented) = (shown(metrics), documented());
+    let undocumented: Vec<_> = shown.difference(&documented).collect();
+    let unshown: Vec<_> = documented.difference(&shown).collect();
+    format!("not documented: {undocumented:?}; not shown: {unshown:?}")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_metric_is_documented_and_every_documented_metric_is_shown() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir).await;
     let client = Client::connect([store.endpoints().clients[0].clone()]);
     client.put("hello", "world").await.unwrap();
-    let answer = ask(&store, "/metrics").await;
+    // Some figures are there only once they were looked at.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let answer = loop {
+        let answer = ask(&store, "/metrics").await;
+        if shown(&answer) == documented() {
+            break answer;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "docs/metrics.md is not what /metrics shows: {}",
+            differences(&answer)
+        );
+        tokio::task::yield_now().await;
+    };
     let (_, metrics) = answer.split_once("\r\n\r\n").unwrap();
-    assert_eq!(shown(metrics), documented(), "docs/metrics.md is not what /metrics shows");
     for node in ["frontend-0", "frontend-2", "index-1", "data-2"] {
         assert!(metrics.contains(&format!("node=\"{node}\"")), "{node}");
     }
@@ -86,6 +120,19 @@ async fn every_metric_is_documented_and_every_documented_metric_is_shown() {
         metrics.contains(r#"lamina_rpc_calls_total{port="kv",operation="Write",result="OK"} 1"#),
         "{metrics}"
     );
+    let of = |name: &str| -> u64 {
+        let samples = metrics.lines().filter(|line| line.starts_with(name));
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    };
+    assert_eq!(of("lamina_frontend_leading{"), 2, "one leader of the data group, and one of the meta group");
+    assert_eq!(of("lamina_frontend_leader_known{"), 6, "all replicas of both groups know it");
+    assert!(of("lamina_frontend_applied_index{") >= 3, "{metrics}");
+    assert!(of("lamina_frontend_log_sync_seconds_count{") > 0, "{metrics}");
+    assert_eq!(of("lamina_frontend_log_batch_records_count{"), of("lamina_frontend_log_syncs_total{"));
+    assert!(of("lamina_data_volume_free_bytes{") > 0 && of("lamina_frontend_volume_free_bytes{") > 0);
+    assert_eq!(of("lamina_index_shards{"), 64 * 2, "each shard is assigned to two nodes");
+    let version = format!("lamina_process_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    assert!(metrics.contains(&version), "{metrics}");
     store.down().await;
 }
 
@@ -110,6 +157,44 @@ async fn a_store_that_serves_is_ready_and_shows_its_page() {
     assert_eq!(told.len(), 9);
     assert!(told.iter().all(|node| status.contains(node)), "{status}");
     store.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_serves_nothing_yet_lives_and_is_not_ready() {
+    let admin = free_port();
+    let options = NodeOptions {
+        name: "index-7".to_owned(),
+        dir: "unused".into(),
+        listen: "127.0.0.1:0".to_owned(),
+        admin_listen: Some(admin.clone()),
+        advertise: "127.0.0.1:1".to_owned(),
+        // Nobody is there.
+        seeds: vec!["127.0.0.1:1".to_owned()],
+        zone: String::new(),
+        memory_bytes: 1 << 20,
+        log_segment_bytes: 0,
+        checkpoint_log_bytes: 0,
+        version: "1.2.3".to_owned(),
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let node = tokio::spawn(run_index(options, async { drop(stopped.await) }));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let live = loop {
+        match ask_at(&admin, "/live").await {
+            Ok(live) => break live,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(live.starts_with("HTTP/1.1 200"), "{live}");
+    let ready = ask_at(&admin, "/ready").await.unwrap();
+    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+    assert!(ready.contains("0 of 1 nodes of the role index serve"), "{ready}");
+    let metrics = ask_at(&admin, "/metrics").await.unwrap();
+    assert!(metrics.contains("lamina_index_memory_limit_bytes{node=\"index-7\"} 1048576"), "{metrics}");
+    assert!(metrics.contains("lamina_process_build_info{version=\"1.2.3\"} 1"), "{metrics}");
+    stop.send(()).unwrap();
+    node.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

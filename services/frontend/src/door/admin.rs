@@ -21,8 +21,8 @@ use lamina_telemetry::memory;
 use lamina_types::{Error, GroupId, NodeId, Reason, RequestContext, Result, Role, Version};
 use tokio::sync::mpsc;
 
+use crate::door::figures::Figures as FrontendFigures;
 use crate::door::raft::Residents;
-use crate::figures::Figures as FrontendFigures;
 use crate::flow::route::{Route, Router};
 use crate::meta::founding::Founding;
 use crate::meta::host::{MetaHost, not_meta_leader};
@@ -219,7 +219,7 @@ impl AdminDoor {
         }
         let (nodes, groups) = futures::future::join(
             join_all(view.nodes.iter().map(|node| self.node_status(node))),
-            ask_groups(&self.links, &[]),
+            ask_groups(&self.links, &[], STATUS_DEADLINE_MS),
         )
         .await;
         let grant = self.residents.meta().and_then(|host| {
