@@ -10,6 +10,8 @@ use lamina_peers::{Network, Operation};
 use lamina_types::{Error, Reason, RequestContext, RequestId, Result, Version};
 
 use crate::batch::Batch;
+use crate::pulse::Pulse;
+use crate::reach::Reach;
 use crate::requests::{Requests, Ticket};
 use crate::route::{Route, may_repeat};
 
@@ -39,17 +41,34 @@ struct Inner {
     network: Arc<dyn Network>,
     route: Route,
     requests: Requests,
+    pulse: Pulse,
 }
 
 impl Caller {
     /// A caller that knows these frontends.
     pub fn new(network: Arc<dyn Network>, addresses: Vec<String>) -> Caller {
-        let inner = Inner { network, route: Route::new(addresses), requests: Requests::default() };
+        let inner = Inner {
+            network,
+            route: Route::new(addresses),
+            requests: Requests::default(),
+            pulse: Pulse::default(),
+        };
         Caller { inner: Arc::new(inner), options: Options::default() }
+    }
+
+    /// For how long calls have been open of which none came to an end; `None`: no call is open.
+    pub fn waits_for(&self) -> Option<Duration> {
+        self.inner.pulse.still_for()
+    }
+
+    /// Who answers now.
+    pub async fn reach(&self) -> Reach {
+        Reach::look(self.inner.network.as_ref(), self.inner.route.addresses()).await
     }
 
     /// Writes a batch: repeated under the same request id.
     pub async fn write(&self, batch: Batch) -> Result<Version> {
+        let _open = self.inner.pulse.open();
         let deadline = time::now() + self.options.deadline;
         let Batch { operations, conditions } = batch;
         let mut write = Write { request_id: None, operations, conditions };
@@ -91,6 +110,7 @@ impl Caller {
     where
         O: Operation<KvRequest, KvAnswer> + Clone,
     {
+        let _open = self.inner.pulse.open();
         let deadline = time::now() + self.options.deadline;
         self.read_by(deadline, operation).await
     }
@@ -135,6 +155,7 @@ impl Caller {
     where
         O: Operation<AdminRequest, AdminAnswer> + Clone,
     {
+        let _open = self.inner.pulse.open();
         let deadline = time::now() + self.options.deadline;
         let mut attempt = 0;
         loop {

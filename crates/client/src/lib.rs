@@ -18,6 +18,8 @@
 //! | [`scan`] | [`ScanOptions`], pages |
 //! | `caller` | deadlines, repetitions, the last word of a call |
 //! | `route` | who is asked, and who is asked next |
+//! | [`reach`] | who of a store answers: what calls may be waiting for |
+//! | `pulse` | whether calls get on |
 //! | `requests` | request ids, by which a retry takes effect at most once |
 //!
 //! A call is repeated, with the same request id, as long as the store says that it may be, up to the client's
@@ -26,6 +28,8 @@
 pub mod batch;
 mod caller;
 pub mod client;
+mod pulse;
+pub mod reach;
 mod requests;
 mod route;
 pub mod scan;
@@ -35,4 +39,5 @@ pub use caller::Options;
 pub use client::{Client, Snapshot};
 pub use lamina_peers::kv::{Expected, Found, Row};
 pub use lamina_types::{Error, KeyRange, Kind, Reason, Result, Version};
+pub use reach::Reach;
 pub use scan::{ScanOptions, Scanner};

@@ -24,6 +24,11 @@ impl Route {
         state.addresses.get(state.present).cloned().unwrap_or_default()
     }
 
+    /// All frontends that are known.
+    pub fn addresses(&self) -> Vec<String> {
+        self.0.lock().addresses.clone()
+    }
+
     /// Learns from a failure of `asked` whom to ask next.
     pub fn learn(&self, asked: &str, error: &Error) {
         let mut state = self.0.lock();

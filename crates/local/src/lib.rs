@@ -9,6 +9,7 @@
 //! | [`directory`] | what lies in the directory of `lamina up` |
 //! | [`error`] | why a store does not start, or ended |
 //! | [`entrance`] | what is looked at before a store starts there, and before anything is written |
+//! | `patience` | what a start that takes long waits for |
 //! | [`volumes`] | where the volumes of nodes come from |
 //! | [`keeper`] | replaces nodes whose volume is lost |
 //! | [`process`] | one node as a process of its own, over gRPC |
@@ -23,6 +24,7 @@ pub mod error;
 pub mod keeper;
 pub mod network;
 mod overview;
+mod patience;
 pub mod process;
 pub mod processes;
 pub mod store;

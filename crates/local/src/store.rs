@@ -33,6 +33,7 @@ use crate::error::{READY, UpError, io};
 use crate::keeper::Keeper;
 use crate::network::LocalNetwork;
 use crate::overview::Overview;
+use crate::patience::Patience;
 use crate::volumes::{OsVolumes, Volumes};
 
 /// How a store is started.
@@ -210,6 +211,7 @@ impl Store {
     async fn wait_until_ready(&mut self, started: Instant) -> Result<(), UpError> {
         let client = self.client();
         let mut why = String::from("no node has answered yet");
+        let mut patience = Patience::new(started);
         while started.elapsed() < READY {
             if let Ok(error) = self.ended.try_recv() {
                 self.nodes.stop();
@@ -222,10 +224,12 @@ impl Store {
                 Ok(_) => return Ok(()),
                 Err(error) => why = error.to_string(),
             }
+            patience.speak(&client, &why).await;
             time::sleep(Duration::from_millis(5)).await;
         }
+        let reach = client.reach().await;
         self.nodes.stop();
-        Err(UpError::NotReady { why: why + &self.keeper.complaint() })
+        Err(UpError::NotReady { why: format!("{why}; {reach}{}", self.keeper.complaint()) })
     }
 
     async fn open_doors(&mut self, options: &UpOptions) -> Result<(), UpError> {
