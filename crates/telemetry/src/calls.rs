@@ -1,5 +1,6 @@
 //! Rate, errors and duration of the operations that a process serves, by port and operation.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -30,6 +31,14 @@ struct DurationLabels {
 pub struct Calls {
     calls: Family<CallLabels, Counter>,
     seconds: Family<DurationLabels, Durations>,
+    known: Arc<OnceLock<Box<Known>>>,
+}
+
+/// A list of what was looked up, which only grows: read without a lock.
+#[derive(Debug)]
+struct Known {
+    of: CallsOf,
+    next: OnceLock<Box<Known>>,
 }
 
 /// The metrics of one operation, looked up once: what a stream keeps, because looking up costs more than counting.
@@ -39,7 +48,7 @@ pub struct CallsOf {
     operation: &'static str,
     ok: Counter,
     seconds: Durations,
-    all: Calls,
+    calls: Family<CallLabels, Counter>,
 }
 
 impl Calls {
@@ -48,7 +57,7 @@ impl Calls {
     /// # Errors
     /// They are registered already.
     pub fn register(metrics: &Metrics) -> Result<Calls, NameError> {
-        let calls = Calls { calls: Family::default(), seconds: Family::default() };
+        let calls = Calls { calls: Family::default(), seconds: Family::default(), known: Arc::default() };
         metrics.register("lamina_rpc_calls_total", "Operations answered", calls.calls.clone())?;
         metrics.register("lamina_rpc_call_seconds", "Time from receipt to answer", calls.seconds.clone())?;
         Ok(calls)
@@ -58,7 +67,20 @@ impl Calls {
     pub fn of(&self, port: &'static str, operation: &'static str) -> CallsOf {
         let ok = self.calls.get_or_create_owned(&CallLabels { port, operation, result: OK });
         let seconds = self.seconds.get_or_create_owned(&DurationLabels { port, operation });
-        CallsOf { port, operation, ok, seconds, all: self.clone() }
+        CallsOf { port, operation, ok, seconds, calls: self.calls.clone() }
+    }
+
+    /// Counts one answer of an operation: for callers that cannot keep a [`CallsOf`]. Looks it up once all the same.
+    pub fn record(&self, port: &'static str, operation: &'static str, result: &'static str, took: Duration) {
+        let mut place = &*self.known;
+        loop {
+            let known =
+                place.get_or_init(|| Box::new(Known { of: self.of(port, operation), next: OnceLock::new() }));
+            if known.of.port == port && known.of.operation == operation {
+                return known.of.record(result, took);
+            }
+            place = &known.next;
+        }
     }
 }
 
@@ -74,7 +96,7 @@ impl CallsOf {
             self.ok.inc();
         } else {
             let labels = CallLabels { port: self.port, operation: self.operation, result };
-            self.all.calls.get_or_create(&labels).inc();
+            self.calls.get_or_create(&labels).inc();
         }
         self.seconds.observe(duration);
     }
@@ -98,5 +120,26 @@ mod tests {
         );
         assert!(text.contains(r#"result="OVERLOADED"} 1"#), "{text}");
         assert!(text.contains(r#"lamina_rpc_call_seconds_count{port="kv",operation="Get"} 3"#), "{text}");
+    }
+
+    #[test]
+    fn operations_that_are_counted_by_name_are_counted_with_those_that_were_looked_up() {
+        let metrics = Metrics::new();
+        let calls = Calls::register(&metrics).unwrap();
+        calls.of("kv", "Get").record(OK, Duration::from_micros(80));
+        for (port, operation) in
+            [("kv", "Get"), ("admin", "Get"), ("kv", "Write"), ("kv", "Get"), ("kv", "Write")]
+        {
+            calls.record(port, operation, OK, Duration::from_micros(80));
+        }
+        let text = metrics.encode();
+        for (port, operation, count) in [("kv", "Get", 3), ("admin", "Get", 1), ("kv", "Write", 2)] {
+            let labels = format!(r#"port="{port}",operation="{operation}""#);
+            assert!(
+                text.contains(&format!(r#"lamina_rpc_calls_total{{{labels},result="OK"}} {count}"#)),
+                "{text}"
+            );
+            assert!(text.contains(&format!("lamina_rpc_call_seconds_count{{{labels}}} {count}")), "{text}");
+        }
     }
 }

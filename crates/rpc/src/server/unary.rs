@@ -75,7 +75,7 @@ where
     };
     if let Some(calls) = &shared.calls {
         let result = answer.as_ref().err().map_or(OK, |error| error.reason().as_str());
-        calls.of(port, operation).record(result, since.elapsed());
+        calls.record(port, operation, result, since.elapsed());
     }
     answer.map_err(|error| match error.detail("request_id") {
         Some(_) => error,
