@@ -13,6 +13,8 @@ use lamina_types::{Error, Kind, Reason, RequestContext, RequestId, Result, Versi
 
 use crate::batch::Batch;
 use crate::leaders::{Leaders, led};
+use crate::pulse::Pulse;
+use crate::reach::Reach;
 use crate::requests::{Requests, Ticket};
 use crate::route::{Route, may_repeat};
 
@@ -43,6 +45,7 @@ struct Inner {
     route: Route,
     leaders: Leaders,
     requests: Requests,
+    pulse: Pulse,
 }
 
 /// How long a leader may take to answer for the first time at its own address.
@@ -93,12 +96,24 @@ impl Caller {
             route: Route::new(addresses),
             leaders: Leaders::default(),
             requests: Requests::default(),
+            pulse: Pulse::default(),
         };
         Caller { inner: Arc::new(inner), options: Options::default() }
     }
 
+    /// For how long calls have been open of which none came to an end; `None`: no call is open.
+    pub fn waits_for(&self) -> Option<Duration> {
+        self.inner.pulse.still_for()
+    }
+
+    /// Who answers now.
+    pub async fn reach(&self) -> Reach {
+        Reach::look(self.inner.network.as_ref(), self.inner.route.addresses()).await
+    }
+
     /// Writes a batch: repeated under the same request id.
     pub async fn write(&self, batch: Batch) -> Result<Version> {
+        let _open = self.inner.pulse.open();
         let deadline = time::now() + self.options.deadline;
         let Batch { operations, conditions } = batch;
         let mut write = Write { request_id: None, operations, conditions };
@@ -140,6 +155,7 @@ impl Caller {
     where
         O: Operation<KvRequest, KvAnswer> + OnKeys + Clone,
     {
+        let _open = self.inner.pulse.open();
         let deadline = time::now() + self.options.deadline;
         self.read_by(deadline, operation).await
     }
@@ -197,6 +213,7 @@ impl Caller {
     where
         O: Operation<AdminRequest, AdminAnswer> + Clone,
     {
+        let _open = self.inner.pulse.open();
         let deadline = time::now() + self.options.deadline;
         let mut attempt = 0;
         loop {

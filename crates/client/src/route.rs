@@ -27,6 +27,11 @@ impl Route {
         state.addresses.get(state.present).cloned().unwrap_or_else(|| "".into())
     }
 
+    /// All frontends that are known.
+    pub fn addresses(&self) -> Vec<String> {
+        self.0.lock().addresses.iter().map(|address| address.to_string()).collect()
+    }
+
     /// Learns from a failure of `asked` whom to ask next.
     pub fn learn(&self, asked: &str, error: &Error) {
         let mut state = self.0.lock();

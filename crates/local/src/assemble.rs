@@ -14,6 +14,7 @@ use lamina_node::{IdentityDoor, Me};
 use lamina_peers::Network;
 use lamina_peers::view::Settings;
 use lamina_rpc::{Guard, Identity, Services};
+use lamina_telemetry::Metrics;
 use lamina_types::Reason;
 
 /// A node that can be served at once, and lives when its future is driven.
@@ -24,6 +25,8 @@ pub struct Node {
     pub readiness: Arc<IdentityDoor>,
     /// To be awaited before the node is stopped by somebody's will, while it lives: others take over what it leads.
     pub hand_over: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Its figures, with its name as a label.
+    pub metrics: Metrics,
     /// Its life; gives why it ended.
     pub life: Pin<Box<dyn Future<Output = End> + Send>>,
 }
@@ -47,7 +50,9 @@ pub enum End {
 /// # Errors
 /// The volume or the log refuses.
 pub async fn frontend(env: Env, network: Arc<dyn Network>, options: FrontendOptions) -> Result<Node, End> {
+    let metrics = Metrics::of_node(&options.name);
     let node = FrontendNode::open(env, network, options).await.map_err(frontend_end)?;
+    metrics.with_registry(|registry| node.register_metrics(registry));
     let identity = identity_of(node.me());
     let services = Services {
         kv: Some(Guard::everybody(node.kv_peer(), identity.clone())),
@@ -59,12 +64,14 @@ pub async fn frontend(env: Env, network: Arc<dyn Network>, options: FrontendOpti
     let readiness = node.readiness();
     let hand_over = node.hand_over();
     let life = Box::pin(async move { frontend_end(node.run().await) });
-    Ok(Node { services, readiness, hand_over, life })
+    Ok(Node { services, readiness, metrics, hand_over, life })
 }
 
 /// An index node.
 pub fn index(network: Arc<dyn Network>, options: IndexOptions) -> Node {
+    let metrics = Metrics::of_node(&options.name);
     let node = IndexNode::new(network, options);
+    metrics.with_registry(|registry| registry.register_collector(Box::new(node.metrics())));
     let identity = identity_of(node.me());
     let services = Services {
         index: Some(Guard::members(node.index_peer(), identity.clone())),
@@ -73,7 +80,7 @@ pub fn index(network: Arc<dyn Network>, options: IndexOptions) -> Node {
     };
     let readiness = node.readiness();
     let life = Box::pin(async move { End::Refused(node.run().await.to_string()) });
-    Node { services, readiness, hand_over: Box::pin(std::future::ready(())), life }
+    Node { services, readiness, metrics, hand_over: Box::pin(std::future::ready(())), life }
 }
 
 /// A data node.
@@ -82,7 +89,9 @@ pub fn index(network: Arc<dyn Network>, options: IndexOptions) -> Node {
 /// The volume refuses.
 pub async fn data(env: Env, network: Arc<dyn Network>, options: DataNodeOptions) -> Result<Node, End> {
     let refused = |ended: lamina_data::Ended| End::Refused(ended.to_string());
+    let metrics = Metrics::of_node(&options.name);
     let node = DataNode::open(env, network, options).await.map_err(refused)?;
+    metrics.with_registry(|registry| node.service().metrics().register(registry));
     let identity = identity_of(node.me());
     let services = Services {
         data: Some(Guard::members(node.data_peer(), identity.clone())),
@@ -91,7 +100,7 @@ pub async fn data(env: Env, network: Arc<dyn Network>, options: DataNodeOptions)
     };
     let readiness = node.readiness();
     let life = Box::pin(async move { refused(node.run().await) });
-    Ok(Node { services, readiness, hand_over: Box::pin(std::future::ready(())), life })
+    Ok(Node { services, readiness, metrics, hand_over: Box::pin(std::future::ready(())), life })
 }
 
 fn frontend_end(ended: lamina_frontend::Ended) -> End {
@@ -111,7 +120,7 @@ fn frontend_end(ended: lamina_frontend::Ended) -> End {
 
 /// The guard's picture of who this node is, brought up to date until it is settled.
 fn identity_of(me: Arc<Me>) -> Arc<Identity> {
-    let identity = Arc::new(Identity::new(me.cluster(), me.node()));
+    let identity = Arc::new(Identity::new(me.cluster(), me.node()).named(me.name()));
     let settled = identity.clone();
     drop(task::spawn(async move {
         while settled.cluster().is_none() || settled.node().is_none() {

@@ -25,6 +25,12 @@ pub trait Operation<Q, A>: Send + 'static {
     fn from_answer(answer: A) -> Option<Self::Answer>;
 }
 
+/// A request of any port, by its name.
+pub trait Named {
+    /// The name, for logs, metrics and traces.
+    fn name(&self) -> &'static str;
+}
+
 /// Somebody to call. Cheap to clone.
 pub struct Peer<Q, A>(Arc<dyn Port<Q, A>>);
 
@@ -87,6 +93,10 @@ macro_rules! port {
             pub const fn name(&self) -> &'static str {
                 match self { $($request::$name(_) => stringify!($name),)* }
             }
+        }
+
+        impl $crate::Named for $request {
+            fn name(&self) -> &'static str { self.name() }
         }
 
         $(

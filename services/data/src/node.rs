@@ -190,14 +190,24 @@ impl Node {
         self.show_totals();
     }
 
+    /// Brings the gauges of the volume up to date, if it tells.
+    pub async fn show_room(&self) {
+        let Ok(space) = self.store.space().await else { return };
+        self.metrics.free_bytes.set(signed(space.free));
+        self.metrics.volume_bytes.set(signed(space.total));
+    }
+
     /// Brings the gauges up to date.
     pub fn show_totals(&self) {
         let totals = self.catalogue.totals();
-        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         self.metrics.tables.set(signed(totals.tables));
         self.metrics.table_bytes.set(signed(totals.file_bytes));
         self.metrics.damaged_tables.set(signed(totals.damaged));
         self.metrics.writes_open.set(signed(self.writes.len() as u64));
         self.metrics.jobs.set(signed(self.jobs.unfinished()));
     }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -90,6 +90,7 @@ pub(crate) async fn scrub_table(node: &Arc<Node>, table: TableId) {
         node.metrics.scrubbed_blocks.inc_by(span.len() as u64);
         for handle in damaged {
             sound = false;
+            node.metrics.scrub_damaged.inc();
             let what = "the scrubber found a checksum that does not match";
             node.note_damage(
                 table,
