@@ -1,5 +1,6 @@
 //! The form of every port.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -59,7 +60,7 @@ impl<Q: Send + 'static, A: Send + 'static> Peer<Q, A> {
         &self,
         context: RequestContext,
         request: Q,
-    ) -> impl Future<Output = Result<A>> + Send + Unpin + '_ {
+    ) -> Pin<Box<dyn Future<Output = Result<A>> + Send + '_>> {
         self.0.call(context, request)
     }
 }

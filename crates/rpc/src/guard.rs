@@ -4,9 +4,9 @@
 //! span of each request, at level `debug`: with the request's id, which a request keeps on its way from node to node.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use lamina_peers::{Named, Peer, Port};
 use lamina_types::{ClusterId, Error, Incarnation, NodeId, Reason, RequestContext, Result, Sender};
 use parking_lot::Mutex;
@@ -141,10 +141,20 @@ impl<Q: Named + Send + 'static, A: Send + 'static> Guard<Q, A> {
     }
 }
 
-#[async_trait]
 impl<Q: Named + Send + 'static, A: Send + 'static> Port<Q, A> for Guard<Q, A> {
-    async fn call(&self, context: RequestContext, request: Q) -> Result<A> {
-        self.identity.admit(&context, self.members_only)?;
+    /// Written out, so that a request that may come in costs no future of the guard's own.
+    fn call<'a, 'call>(
+        &'a self,
+        context: RequestContext,
+        request: Q,
+    ) -> Pin<Box<dyn Future<Output = Result<A>> + Send + 'call>>
+    where
+        'a: 'call,
+        Self: 'call,
+    {
+        if let Err(error) = self.identity.admit(&context, self.members_only) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
         let span = tracing::debug_span!(
             "request",
             node = &*self.identity.name,
@@ -153,7 +163,7 @@ impl<Q: Named + Send + 'static, A: Send + 'static> Port<Q, A> for Guard<Q, A> {
         );
         let work = self.inner.forward(context, request);
         // Nobody listens: then a request costs the look at a flag, and no more.
-        if span.is_disabled() { work.await } else { work.instrument(span).await }
+        if span.is_disabled() { work } else { Box::pin(work.instrument(span)) }
     }
 }
 
