@@ -1,6 +1,7 @@
 //! The door for administration: answers what every frontend knows, and sends on to the meta leader what only that
 //! one may answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -217,16 +218,15 @@ impl AdminDoor {
                 grant: None,
             });
         }
-        let (nodes, groups) = futures::future::join(
-            join_all(view.nodes.iter().map(|node| self.node_status(node))),
-            ask_groups(&self.links, &[], STATUS_DEADLINE_MS),
-        )
-        .await;
+        let nodes = join_all(view.nodes.iter().map(|node| self.node_status(node))).await;
+        let nodes: Vec<NodeStatus> = nodes.into_iter().flatten().collect();
+        // Whoever did not tell of itself within a second is not waited for again.
+        let there: BTreeSet<NodeId> = nodes.iter().map(|status| status.node).collect();
+        let groups = ask_groups(&self.links, &[], |node| there.contains(&node)).await;
         let grant = self.residents.meta().and_then(|host| {
             let state = host.state();
             state.grant().map(|grant| (grant.id.clone(), grant.node))
         });
-        let nodes = nodes.into_iter().flatten().collect();
         Ok(Status { view: view.as_ref().clone(), nodes, groups: groups.into_iter().collect(), grant })
     }
 

@@ -90,9 +90,12 @@ impl Figures {
             let samples = hosts.iter().map(|shown| (shown.host.group, value(shown)));
             gauge_by_group(encoder, name, help, samples)?;
         }
+        // Only a leader that knows the data nodes knows what lacks.
         let alive = self.alive();
-        let led = hosts.iter().filter(|shown| shown.leads);
-        let lacking = led.map(|shown| (shown.host.group, under_replicated(&shown.view, &alive)));
+        let lacking = hosts
+            .iter()
+            .filter(|shown| shown.leads)
+            .filter_map(|shown| Some((shown.host.group, under_replicated(&shown.view, alive.as_ref()?))));
         let help = "Tables with fewer copies on living nodes than they should have";
         gauge_by_group(encoder, "under_replicated_tables", help, lacking)?;
         let help = "From the hand-in of a batch of writes to its result";
@@ -174,11 +177,11 @@ impl Figures {
         histogram(encoder, "log_batch_records", "Records that shared one sync", &log.batch_records, 1.0)
     }
 
-    /// Data nodes on which copies count.
-    fn alive(&self) -> BTreeSet<NodeId> {
-        let Ok(cluster) = self.router.links.view() else { return BTreeSet::new() };
+    /// Data nodes on which copies count; `None`: this node has not met its cluster.
+    fn alive(&self) -> Option<BTreeSet<NodeId>> {
+        let cluster = self.router.links.view().ok()?;
         let takes = |node: &&NodeView| matches!(node.state, NodeState::Active | NodeState::Joining);
-        cluster.nodes_of(Role::Data).filter(takes).map(|node| node.node).collect()
+        Some(cluster.nodes_of(Role::Data).filter(takes).map(|node| node.node).collect())
     }
 }
 
