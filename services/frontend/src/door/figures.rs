@@ -24,6 +24,9 @@ use crate::heart::throttle::Pressure;
 use crate::host::DataHost;
 use crate::lead::copies::under_replicated;
 
+/// A name without its prefix, what it says, and its value.
+type Figure<T> = (&'static str, &'static str, fn(&T) -> u64);
+
 /// What all names begin with.
 const PREFIX: &str = "lamina_frontend_";
 
@@ -59,7 +62,7 @@ impl Figures {
 
     fn encode_groups(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let hosts: Vec<Shown> = self.router.hosts().iter().map(Shown::of).collect();
-        let counters: [(&str, &str, fn(&Shown) -> u64); 4] = [
+        let counters: &[Figure<Shown>] = &[
             ("writes", "Writes that were applied", |shown| shown.host.metrics.writes.get()),
             ("reads", "Keys and rows that were read", |shown| shown.host.metrics.reads.get()),
             ("writes_delayed", "Writes that back-pressure let wait", |shown| shown.pressure.delayed),
@@ -72,7 +75,7 @@ impl Figures {
                 ConstCounter::new(value(shown)).encode(family.encode_family(&shown.label())?)?;
             }
         }
-        let gauges: [(&str, &str, fn(&Shown) -> u64); 8] = [
+        let gauges: &[Figure<Shown>] = &[
             ("memtable_bytes", "Bytes of memtables", |shown| shown.view.memtable_bytes()),
             ("memtable_limit_bytes", "Bytes of memtables at most", |shown| shown.view.config.memtable_bytes),
             ("writes_slowed", "1 while writes pass at a rate only", |shown| {
@@ -114,7 +117,7 @@ impl Figures {
         let hosts = self.router.hosts();
         let data = hosts.iter().map(|host| Followed::of(host.group, &host.replica));
         let replicas: Vec<Followed> = meta.chain(data).collect();
-        let gauges: [(&str, &str, fn(&Followed) -> u64); 5] = [
+        let gauges: &[Figure<Followed>] = &[
             ("leading", "1 where this replica leads its group", |it| u64::from(it.leadership.mine)),
             ("leader_known", "1 where this replica knows a leader", |it| {
                 u64::from(it.leadership.leader.is_some())
