@@ -1,5 +1,5 @@
 //! Reads every block of every table from time to time and verifies its checksum, at a bounded rate. What it finds is
-//! in the catalogue, from where the leader's sweep learns it, and in the figures.
+//! in the catalogue and in the figures, by which the leaders see within a second that there is something to repair.
 
 use std::sync::{Arc, Weak};
 
