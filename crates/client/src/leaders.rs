@@ -114,7 +114,10 @@ mod tests {
 
     use super::*;
 
-    fn view(leaders: &[(u32, u128)], tablets: &[(&[u8], Option<&[u8]>, u32)]) -> ClusterView {
+    /// Where it begins, where it ends, its group.
+    type Tablet = (&'static [u8], Option<&'static [u8]>, u32);
+
+    fn view(leaders: &[(u32, u128)], tablets: &[Tablet]) -> ClusterView {
         let node = |node: u128| NodeView {
             node: NodeId(node),
             role: Role::Frontend,
@@ -134,7 +137,7 @@ mod tests {
             first_range: None,
             leader: (*leader > 0).then_some(NodeId(*leader)),
         };
-        let hint = |(start, end, group): &(&[u8], Option<&[u8]>, u32)| TabletHint {
+        let hint = |(start, end, group): &Tablet| TabletHint {
             range: KeyRange::new(Bytes::copy_from_slice(start), end.map(Bytes::copy_from_slice)),
             group: GroupId(*group),
         };
@@ -152,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_key_is_led_by_the_leader_of_the_group_that_has_it() {
-        let tablets: [(&[u8], Option<&[u8]>, u32); 3] = [
+        let tablets: [Tablet; 3] = [
             (b"\0\0\0\x01m", None, 2),
             (b"", Some(b"\0\0\0\x01f"), 1),
             (b"\0\0\0\x01f", Some(b"\0\0\0\x01m"), 1),
@@ -172,7 +175,7 @@ mod tests {
 
     #[test]
     fn keys_of_a_group_without_a_leader_and_the_store_s_own_keys_are_not_led() {
-        let tablets: [(&[u8], Option<&[u8]>, u32); 3] = [
+        let tablets: [Tablet; 3] = [
             (b"", Some(b"\0\0\0\x01"), 1),
             (b"\0\0\0\x01", Some(b"\0\0\0\x02"), 2),
             (b"\0\0\0\x02", None, 1),
