@@ -15,6 +15,8 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+use crate::rig::free_address;
+
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
 
 async fn open(dir: &tempfile::TempDir) -> Store {
@@ -42,10 +44,6 @@ async fn ask_at(address: &str, path: &str) -> std::io::Result<String> {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await?;
     Ok(answer)
-}
-
-fn free_port() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// Name and type of everything that is shown, as the documentation calls it.
@@ -162,7 +160,7 @@ async fn a_store_that_serves_is_ready_and_shows_its_page() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_serves_nothing_yet_lives_and_is_not_ready() {
-    let admin = free_port();
+    let admin = free_address();
     let options = NodeOptions {
         name: "index-7".to_owned(),
         dir: "unused".into(),

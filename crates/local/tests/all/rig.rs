@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use lamina_client::Client;
@@ -196,9 +197,17 @@ pub fn context() -> RequestContext {
     RequestContext::new(random::u128(), 5_000)
 }
 
-/// A port that was free a moment ago.
-fn free_address() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+/// A port that is free. It lies below those from which the system serves whoever asks for any, and is given out once:
+/// so nobody takes it before it is listened on.
+pub fn free_address() -> String {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 2_500) as u16;
+    loop {
+        let port = 30_100 + (first + GIVEN.fetch_add(1, Ordering::Relaxed)) % 2_500;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
 }
 
 /// Tries until it holds, for a minute of this test's clock and of the wall's.
