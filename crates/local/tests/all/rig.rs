@@ -20,7 +20,7 @@ use lamina_local::network::LocalNetwork;
 use lamina_peers::Network;
 use lamina_peers::admin::{Bootstrap, Figures, FirstMember, Identify};
 use lamina_peers::view::{NodeView, Settings};
-use lamina_rpc::{GrpcNetwork, Server, ServerOptions, serve};
+use lamina_rpc::{GrpcNetwork, Server, ServerOptions, Services, serve};
 use lamina_types::{ClusterId, RequestContext, Role};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,11 +95,9 @@ impl Rig {
         let (own, kind) = (name.to_owned(), self.kind);
         let opened = group.spawn(async move {
             let node = open(role, own, address.clone(), seeds, env, network).await;
-            let options =
-                |services| ServerOptions { listen: address, services, calls: None, reflection: false };
             let server = match kind {
                 Kind::InProcess => None,
-                Kind::Grpc => Some(serve(options(node.services.clone())).await.unwrap()),
+                Kind::Grpc => Some(listen(&address, &node.services).await),
             };
             (node, server)
         });
@@ -217,5 +215,19 @@ pub async fn wait_for(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         let over = begun.elapsed() > Duration::from_secs(120) || started.elapsed() > Duration::from_secs(120);
         assert!(!over, "{what}: not within two minutes");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Serves a node at its address, as soon as the tasks of its former life have let go of it.
+async fn listen(address: &str, services: &Services) -> Server {
+    let begun = Instant::now();
+    loop {
+        let services = services.clone();
+        let options = ServerOptions { listen: address.to_owned(), services, calls: None, reflection: false };
+        match serve(options).await {
+            Ok(server) => return server,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(120), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
