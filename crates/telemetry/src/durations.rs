@@ -48,7 +48,7 @@ fn bucket_of(ns: u64) -> usize {
 
 impl EncodeMetric for Durations {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let bound = |at: usize| if at < BOUNDS { (FIRST_NS << at) as f64 / 1e9 } else { f64::MAX };
+        let bound = |at: usize| if at < BOUNDS { (FIRST_NS << at) as f64 / 1e9 } else { f64::INFINITY };
         let read = |(at, bucket): (usize, &AtomicU64)| (bound(at), bucket.load(Ordering::Relaxed));
         let buckets: Vec<(f64, u64)> = self.0.buckets.iter().enumerate().map(read).collect();
         // Of what was read, so that the count is that of the buckets while others go on counting.

@@ -255,7 +255,7 @@ fn histogram(
     scale: f64,
 ) -> fmt::Result {
     let name = format!("{PREFIX}{name}");
-    let bound = |bound: Option<u64>| bound.map_or(f64::MAX, |bound| bound as f64 * scale);
+    let bound = |bound: Option<u64>| bound.map_or(f64::INFINITY, |bound| bound as f64 * scale);
     let buckets: Vec<(f64, u64)> = spread.buckets().map(|(at, count)| (bound(at), count)).collect();
     let count = buckets.iter().map(|(_, count)| count).sum();
     let mut metric = encoder.encode_descriptor(&name, help, None, MetricType::Histogram)?;
