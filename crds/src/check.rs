@@ -94,7 +94,9 @@ pub fn cluster_in(text: &str) -> Result<StorageCluster, Findings> {
         (Some(store), None) => cluster(store, None),
         (None, _) => Err(Findings::one(
             "kind",
-            format!("there is no StorageCluster in this text; it begins with apiVersion: {GROUP}/{VERSION} and kind: StorageCluster"),
+            format!(
+                "there is no StorageCluster in this text; it begins with apiVersion: {GROUP}/{VERSION} and kind: StorageCluster"
+            ),
         )),
         (Some(_), Some(_)) => {
             Err(Findings::one("kind", "there are several StorageClusters in this text; leave one"))

@@ -126,10 +126,8 @@ pub const TAG_IS_NOT_LATEST: RuleText = rule(
     "image tag 'latest' is not allowed: a restarted pod could run another version; name a version",
 );
 /// A digest.
-pub const DIGEST_IS_SHA256: RuleText = rule(
-    "self.matches('^sha256:[0-9a-f]{64}$')",
-    "must be sha256: and 64 hexadecimal digits",
-);
+pub const DIGEST_IS_SHA256: RuleText =
+    rule("self.matches('^sha256:[0-9a-f]{64}$')", "must be sha256: and 64 hexadecimal digits");
 
 // What is settled when the store begins.
 
@@ -260,8 +258,10 @@ pub const ANNOTATIONS_ARE_FREE: RuleText = rule(
     "annotations that begin with lamina.dev/ are the operator's; choose another prefix",
 );
 /// Names of environment variables.
-pub const VARIABLE_IS_NAME: RuleText =
-    rule("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')", "must consist of letters, digits and '_', and not begin with a digit");
+pub const VARIABLE_IS_NAME: RuleText = rule(
+    "self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
+    "must consist of letters, digits and '_', and not begin with a digit",
+);
 /// Variables by which the operator configures nodes.
 pub const VARIABLE_IS_FREE: RuleText = rule(
     "!self.startsWith('LAMINA_')",

@@ -41,7 +41,8 @@ pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
         let value = serde_yaml::Value::deserialize(document)
             .map_err(|error| YamlError::Unreadable(error.to_string()))?;
         if !value.is_null() {
-            documents.push(serde_json::to_value(value).map_err(|error| YamlError::Unreadable(error.to_string()))?);
+            documents
+                .push(serde_json::to_value(value).map_err(|error| YamlError::Unreadable(error.to_string()))?);
         }
     }
     if documents.is_empty() { Err(YamlError::Empty) } else { Ok(documents) }

@@ -170,7 +170,8 @@ fn the_definitions_say_of_each_manifest_what_the_table_says_and_check_says_exact
             }
         }
     }
-    let silent: Vec<&str> = rules::ALL.iter().map(|rule| rule.says).filter(|says| !fired.contains(*says)).collect();
+    let silent: Vec<&str> =
+        rules::ALL.iter().map(|rule| rule.says).filter(|says| !fired.contains(*says)).collect();
     assert!(silent.is_empty(), "no manifest of the table breaks: {silent:#?}");
 }
 
@@ -181,7 +182,9 @@ fn the_definitions_have_all_rules_and_no_others() {
         let schema = committed(kind);
         let mut found = Vec::new();
         schemas("", &schema, &mut found);
-        for rule in found.iter().filter_map(|(_, it)| it.get("x-kubernetes-validations")?.as_array()).flatten() {
+        for rule in
+            found.iter().filter_map(|(_, it)| it.get("x-kubernetes-validations")?.as_array()).flatten()
+        {
             let word = |name: &str| rule.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             there.insert((word("rule"), word("message")));
         }
@@ -252,7 +255,9 @@ fn the_examples_are_good() {
             let name = path.display();
             check::manifest(&document, None).unwrap_or_else(|findings| panic!("{name}: {findings}"));
             let schema = committed(document["kind"].as_str().unwrap());
-            Validator::new().validate(&schema, &document, None).unwrap_or_else(|errors| panic!("{name}: {errors}"));
+            Validator::new()
+                .validate(&schema, &document, None)
+                .unwrap_or_else(|errors| panic!("{name}: {errors}"));
             seen += 1;
         }
     }

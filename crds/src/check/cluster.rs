@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::check::{Judge, words};
 use crate::cluster::{
-    DataSpec, FrontendSpec, ImageSpec, IndexSpec, NetworkSpec, PodOverrides, Profile, Resources, StorageCluster,
-    StorageClusterSpec, StorageSpec,
+    DataSpec, FrontendSpec, ImageSpec, IndexSpec, NetworkSpec, PodOverrides, Profile, Resources,
+    StorageCluster, StorageClusterSpec, StorageSpec,
 };
 use crate::quantity::{Bytes, Cpu};
 use crate::rules;
@@ -36,7 +36,11 @@ fn spec(judge: &mut Judge, new: &StorageClusterSpec, old: Option<&StorageCluster
     frontend(judge, &new.frontend, old.map(|old| &old.frontend));
     index(judge, &new.index, old.map(|old| &old.index));
     data(judge, &new.data, old.map(|old| &old.data));
-    judge.must(words::is_label_key(&new.topology.zone_key), "spec.topology.zoneKey", rules::ZONE_KEY_IS_LABEL);
+    judge.must(
+        words::is_label_key(&new.topology.zone_key),
+        "spec.topology.zoneKey",
+        rules::ZONE_KEY_IS_LABEL,
+    );
     network(judge, &new.network);
     let pods = [
         ("spec.overrides.frontend", &new.overrides.frontend),
@@ -75,7 +79,11 @@ fn frontend(judge: &mut Judge, new: &FrontendSpec, old: Option<&FrontendSpec>) {
     judge.must(new.replicas >= new.replication_factor, at, rules::FRONTENDS_HOLD_REPLICAS);
     judge.must(!new.replication_factor.is_multiple_of(2), replication, rules::FRONTEND_REPLICATION_IS_ODD);
     fixed(judge, replication, new.replication_factor, old.map(|old| old.replication_factor));
-    judge.must(old.is_none_or(|old| new.groups >= old.groups), "spec.frontend.groups", rules::GROUPS_NEVER_FALL);
+    judge.must(
+        old.is_none_or(|old| new.groups >= old.groups),
+        "spec.frontend.groups",
+        rules::GROUPS_NEVER_FALL,
+    );
 
     let memtables = size(judge, "spec.frontend.memtableBytes", &new.memtable_bytes);
     if let Some(memtables) = memtables {

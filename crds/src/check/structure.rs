@@ -45,7 +45,10 @@ const OBJECT_FIELDS: [&str; 4] = ["apiVersion", "kind", "metadata", "status"];
 pub fn conform(schema: &Value, object: &Value) -> Result<Value, Vec<Finding>> {
     let mut walk = Walk::default();
     let Value::Object(fields) = object else {
-        return Err(vec![Finding::new("", "the manifest must be an object with apiVersion, kind, metadata and spec")]);
+        return Err(vec![Finding::new(
+            "",
+            "the manifest must be an object with apiVersion, kind, metadata and spec",
+        )]);
     };
     let mut described = fields.clone();
     let kept: Vec<(String, Value)> =
@@ -123,7 +126,8 @@ impl Walk {
         };
         fields.retain(|_, value| !value.is_null());
         for name in fields.keys().filter(|name| !properties.contains_key(*name)) {
-            self.findings.push(Finding::new(below(at, name), format!("unknown field \"{}\"", below(at, name))));
+            self.findings
+                .push(Finding::new(below(at, name), format!("unknown field \"{}\"", below(at, name))));
         }
         for (name, property) in properties {
             let given = fields.remove(name).or_else(|| property.get("default").cloned());

@@ -33,7 +33,8 @@ fn everything_that_is_wrong_is_said_at_once() {
 #[test]
 fn the_store_of_a_text_is_found_among_other_objects_and_must_be_the_only_one() {
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
-    let orders = "apiVersion: lamina.dev/v1alpha1\nkind: StorageCluster\nmetadata: {name: orders}\nspec: {}\n";
+    let orders =
+        "apiVersion: lamina.dev/v1alpha1\nkind: StorageCluster\nmetadata: {name: orders}\nspec: {}\n";
     let found = cluster_in(&format!("{namespace}---\n{orders}")).unwrap();
     assert_eq!(found.metadata.name.as_deref(), Some("orders"));
     assert!(cluster_in(namespace).unwrap_err().to_string().contains("there is no StorageCluster"));

@@ -78,9 +78,8 @@ pub(super) fn is_tag(text: &str) -> bool {
 
 /// `sha256:` and 64 hexadecimal digits in lower case.
 pub(super) fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64 && hex.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
-    })
+    text.strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 /// `[A-Za-z_][A-Za-z0-9_]*`
