@@ -1,5 +1,7 @@
 //! `StorageOperation`: something to be done once, outside the spec.
 
+#![expect(clippy::duplicated_attributes, reason = "two columns may have the same type")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
