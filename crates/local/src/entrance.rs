@@ -21,6 +21,8 @@ use crate::volumes::Volumes;
 const LOCK: &str = "LOCK";
 /// How long nodes of a supervisor that has just been killed may take to notice.
 const ORPHANS: Duration = Duration::from_secs(15);
+/// How long a process that was killed may take to let go of the directory.
+const DYING: Duration = Duration::from_secs(2);
 /// What a directory may hold before a store begins in it, beside volumes.
 const HARMLESS: [&str; 6] =
     [LOCK, "lost+found", "bootstrap.json.tmp", "endpoints.json", "endpoints.json.tmp", "replaced"];
@@ -46,10 +48,7 @@ pub async fn enter(path: &Path, volumes: &dyn Volumes, settings: &Settings) -> R
     look(path, volumes, settings).await?;
     let directory = Directory::open(path).map_err(io("opening the directory"))?;
     let disk = OsDisk::open(path.to_owned()).map_err(io("opening the directory"))?;
-    let lock = disk.lock(LOCK).await.map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock => in_use(path),
-        _ => UpError::Io { doing: "locking the directory".to_owned(), error },
-    })?;
+    let lock = lock(&disk, path).await?;
     // Again under the lock: who held it until now may have begun a store.
     let record = look(path, volumes, settings).await?;
     let settings = record.as_ref().map_or_else(|| settings.clone(), |record| record.settings.clone());
@@ -147,6 +146,21 @@ async fn only_volumes(path: &Path, disk: &dyn Disk) -> Result<(), UpError> {
             path.display(),
             entry.name
         ))),
+    }
+}
+
+/// Locks the directory. A process that was killed lets go of it a moment later, when its memory has been given back.
+async fn lock(disk: &OsDisk, path: &Path) -> Result<Box<dyn Lock>, UpError> {
+    let deadline = time::now() + DYING;
+    loop {
+        match disk.lock(LOCK).await {
+            Ok(lock) => return Ok(lock),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                return Err(UpError::Io { doing: "locking the directory".to_owned(), error });
+            }
+            Err(_) if time::now() >= deadline => return Err(in_use(path)),
+            Err(_) => time::sleep(Duration::from_millis(20)).await,
+        }
     }
 }
 

@@ -114,6 +114,21 @@ fn a_directory_of_another_store_or_format_or_with_damage_is_left_alone() {
     refused_in_both_forms(&other, "VolumesLost");
 }
 
+/// A large process that was killed holds its files until its memory has been given back.
+#[test]
+fn a_store_starts_while_its_killed_process_still_lets_go_of_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    Up::start(dir.path(), free_ports(), &[]).kill();
+    let held = fs::File::open(dir.path().join("LOCK")).unwrap();
+    held.lock().unwrap();
+    let dying = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        drop(held);
+    });
+    Up::start(dir.path(), free_ports(), &[]).kill();
+    dying.join().unwrap();
+}
+
 #[test]
 fn a_store_that_runs_keeps_a_second_one_out_and_serves_on() {
     let dir = tempfile::tempdir().unwrap();
