@@ -46,7 +46,7 @@ impl Entry {
         object
     }
 
-    fn new(&self) -> Value {
+    fn wanted(&self) -> Value {
         self.object(self.spec.as_ref())
     }
 
@@ -56,7 +56,7 @@ impl Entry {
 
     /// The findings that `check` has: where and what.
     fn checked(&self) -> BTreeSet<(String, String)> {
-        let findings = match check::manifest(&self.new(), self.old().as_ref()) {
+        let findings = match check::manifest(&self.wanted(), self.old().as_ref()) {
             Ok(_) => return BTreeSet::new(),
             Err(findings) => findings,
         };
@@ -137,7 +137,7 @@ fn the_definitions_say_of_each_manifest_what_the_table_says_and_check_says_exact
         let (interpreter, compiled) = (Validator::new(), compile_schema(&schema));
         for entry in table().into_iter().filter(|entry| entry.kind == kind) {
             let checked = entry.checked();
-            let Ok(object) = conform(&schema, &entry.new()) else {
+            let Ok(object) = conform(&schema, &entry.wanted()) else {
                 let rule = |message: &String| rules::ALL.iter().any(|rule| rule.says == message);
                 assert!(!checked.is_empty(), "{:?}: check overlooks what the schema says", entry.name);
                 assert!(!checked.iter().any(|(_, message)| rule(message)), "{:?}: {checked:?}", entry.name);
