@@ -91,7 +91,12 @@ async fn without_a_majority_a_command_says_who_is_missing_and_goes_on_when_they_
     }
     let frozen = Frozen::new(pids);
     let mut waiting = Waiting::start(&["put", "a", "2", "--endpoint", &up.endpoint, "--timeout", "100s"]);
-    let line = waiting.says();
+    // On a busy machine a frontend may need longer at first than it is given to say how the others are.
+    let slow = "it cannot say within three seconds how the others are";
+    let mut line = waiting.says();
+    while line.contains(slow) {
+        line = waiting.says();
+    }
     for part in [
         "lamina: waiting: 1 of 3 frontends answers (not frontend-1, frontend-2)",
         "group 1 has no majority: 1 of its 3 replicas answers",
