@@ -1,9 +1,14 @@
 //! Figures of the operator itself.
 
+use lamina_crds::{ConditionType, StorageClusterStatus, Verdict};
 use lamina_telemetry::metrics::NameError;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+
+use crate::names::Key;
 
 /// Figures of the operator itself. Cheap to clone.
 #[derive(Clone)]
@@ -14,6 +19,15 @@ pub struct Metrics {
     refusals: Counter,
     seconds: Histogram,
     leading: Gauge,
+    conditions: Family<ConditionLabels, Gauge>,
+}
+
+/// Which condition of which store.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ConditionLabels {
+    namespace: String,
+    store: String,
+    r#type: String,
 }
 
 impl Metrics {
@@ -25,7 +39,7 @@ impl Metrics {
         Ok(Metrics {
             passes: registry.counter("lamina_operator_passes_total", "Passes over stores")?,
             failures: registry
-                .counter("lamina_operator_failures_total", "Passes that failed, and steps that did")?,
+                .counter("lamina_operator_reconcile_failures_total", "Passes that failed, and steps that did")?,
             steps: registry.counter("lamina_operator_steps_total", "Steps that were taken")?,
             refusals: registry.counter(
                 "lamina_operator_refusals_total",
@@ -33,7 +47,27 @@ impl Metrics {
             )?,
             seconds: registry.seconds("lamina_operator_pass_seconds", "Time of a pass")?,
             leading: registry.gauge("lamina_operator_leading", "1: this operator holds the lease")?,
+            conditions: conditions(registry)?,
         })
+    }
+
+    /// What is said of a store.
+    pub fn conditions(&self, key: &Key, status: &StorageClusterStatus) {
+        for condition in &status.conditions {
+            let value = match condition.status {
+                Verdict::True => 1,
+                Verdict::False => 0,
+                Verdict::Unknown => -1,
+            };
+            self.conditions.get_or_create(&labels(key, &condition.kind)).set(value);
+        }
+    }
+
+    /// The store is gone.
+    pub fn forget(&self, key: &Key) {
+        for kind in ConditionType::ALL {
+            self.conditions.remove(&labels(key, kind.as_str()));
+        }
     }
 
     /// A pass ended.
@@ -54,4 +88,18 @@ impl Metrics {
     pub fn leading(&self, leads: bool) {
         self.leading.set(i64::from(leads));
     }
+}
+
+fn conditions(registry: &lamina_telemetry::Metrics) -> Result<Family<ConditionLabels, Gauge>, NameError> {
+    let family = Family::default();
+    registry.register(
+        "lamina_operator_condition",
+        "Conditions of stores: 1 true, 0 false, -1 unknown",
+        family.clone(),
+    )?;
+    Ok(family)
+}
+
+fn labels(key: &Key, kind: &str) -> ConditionLabels {
+    ConditionLabels { namespace: key.namespace.clone(), store: key.name.clone(), r#type: kind.to_owned() }
 }

@@ -17,7 +17,7 @@ pub struct Cli {
 pub enum Command {
     /// Watch StorageClusters and make them so
     Run(RunArgs),
-    /// Print what the operator may do, as rules of a Role and a ClusterRole
+    /// Print what the operator may do, as rules of roles: in watched namespaces (stores), in its own (own), in the cluster (cluster)
     Rbac,
     /// Print the version
     Version,

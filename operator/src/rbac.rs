@@ -6,11 +6,12 @@ use std::fmt::Write as _;
 /// Where a rule has to hold.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Scope {
-    /// In each namespace that is watched: a Role is enough.
+    /// In each namespace that is watched: a Role is enough. The chart's list `stores`.
     Watched,
-    /// In the operator's own namespace.
+    /// In the operator's own namespace. The chart's list `own`.
     Own,
-    /// In the whole cluster. Without these the operator works, says less of zones, and cannot tell an old definition.
+    /// In the whole cluster. Without these the operator works, knows no zones, and cannot tell an old definition. The chart's
+    /// list `cluster`.
     Cluster,
 }
 
@@ -86,15 +87,11 @@ pub fn allows(group: &str, resource: &str, name: &str, verb: &str) -> bool {
     })
 }
 
-/// The rules as YAML, by scope.
+/// The rules as YAML: a list for each scope, which the chart takes as they are.
 pub fn yaml() -> String {
     let mut out = String::new();
-    for (scope, title) in [
-        (Scope::Watched, "in each namespace that is watched (Role, or ClusterRole for all namespaces)"),
-        (Scope::Own, "in the operator's own namespace (Role)"),
-        (Scope::Cluster, "in the cluster (ClusterRole; the operator works without)"),
-    ] {
-        let _ = writeln!(out, "# {title}");
+    for (scope, name) in [(Scope::Watched, "stores"), (Scope::Own, "own"), (Scope::Cluster, "cluster")] {
+        let _ = writeln!(out, "{name}:");
         for rule in RULES.iter().filter(|rule| rule.scope == scope) {
             let _ = writeln!(out, "- apiGroups: [{:?}]", rule.group);
             let _ = writeln!(out, "  resources: [{:?}]", rule.resource);
@@ -127,7 +124,8 @@ mod tests {
     #[test]
     fn the_rules_read_as_yaml() {
         let all: serde_json::Value = lamina_crds::yaml::from_text(&yaml()).unwrap();
-        assert_eq!(all.as_array().unwrap().len(), RULES.len());
-        assert_eq!(all[0]["apiGroups"][0], "lamina.dev");
+        let count = |list: &str| all[list].as_array().unwrap().len();
+        assert_eq!(count("stores") + count("own") + count("cluster"), RULES.len());
+        assert_eq!(all["stores"][0]["apiGroups"][0], "lamina.dev");
     }
 }

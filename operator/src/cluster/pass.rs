@@ -76,6 +76,7 @@ impl Context {
     /// The store is gone.
     pub fn forget(&self, key: &Key) {
         self.open.lock().remove(key);
+        self.metrics.forget(key);
     }
 }
 
@@ -113,6 +114,7 @@ pub async fn pass(context: &Context, key: &Key) -> kube::Result<Option<Duration>
     }
     context.metrics.steps(outcome.taken, outcome.waits.len(), outcome.errors.len());
     let said = status::status(&input, &plan, &outcome);
+    context.metrics.conditions(key, &said);
     tell(context, &clusters, &cluster, &said).await?;
     Ok(Some(again(&plan.actions, &outcome, &said)))
 }
