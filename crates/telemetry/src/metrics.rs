@@ -19,7 +19,7 @@ use crate::durations::Durations;
 use crate::memory::MemoryCollector;
 
 /// What a metric's name may start with, after `lamina_`.
-pub const SERVICES: [&str; 6] = ["frontend", "index", "data", "rpc", "process", "client"];
+pub const SERVICES: [&str; 7] = ["frontend", "index", "data", "rpc", "process", "client", "operator"];
 
 /// What a metric's name may not end with: other units than the base units seconds, bytes and ratio, with which a
 /// dashboard would have to multiply. A name without a unit counts things.
@@ -52,7 +52,7 @@ pub enum NameError {
     #[error("{0:?} is not lamina_ and lower-case words with an underscore between them")]
     Form(String),
     /// The second word is no service.
-    #[error("the second word of {0:?} is none of frontend, index, data, rpc, process, client")]
+    #[error("the second word of {0:?} is none of frontend, index, data, rpc, process, client, operator")]
     Service(String),
     /// The last word is a unit, but no base unit.
     #[error("the last word of {0:?} is no base unit: seconds, bytes, ratio")]

@@ -1,0 +1,178 @@
+//! Reads all that a pass is made from: objects by their labels, pods, volumes, and what the store says. Nothing is remembered from
+//! pass to pass, and nothing is watched but what wakes the next one.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{DynamicObject, ListParams};
+use kube::{Api, Client};
+use lamina_crds::{Bytes, StorageCluster, StorageOperation};
+use serde_json::Value;
+
+use super::compare::{items, text};
+use super::plan::asked::created;
+use super::record::Record;
+use super::seen::{Claim, Found, Object, Owner, Place, Pod, Seen, marked};
+use super::template;
+use crate::kinds::Kind;
+use crate::names::{GIVES_UP, Key, REVISION};
+use crate::store::Store;
+
+/// Looks at everything.
+pub async fn observe(
+    client: &Client,
+    store: &Store,
+    key: &Key,
+    cluster: &StorageCluster,
+) -> kube::Result<Seen> {
+    let mut seen = Seen::default();
+    let owner = cluster.metadata.uid.as_deref().unwrap_or_default();
+    for kind in Kind::OWNED {
+        for object in list(client, key, kind).await? {
+            let name = object.metadata.name.clone().unwrap_or_default();
+            seen.objects.insert((kind, name), object_of(key, owner, object));
+        }
+    }
+    let ours =
+        |name: &str| seen.objects.get(&(Kind::ConfigMap, name.to_owned())).filter(|it| it.owner == Owner::Us);
+    seen.record = ours(&key.record()).map_or(Found::Absent, |object| Record::read(&object.json));
+    seen.templates = ours(&key.templates()).map(|object| template::read(&object.json)).unwrap_or_default();
+    for object in list(client, key, Kind::Pod).await? {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        if let Some(place) = key.parse_pod(&name) {
+            seen.pods.insert(place, pod(name, &object));
+        }
+    }
+    for object in list(client, key, Kind::Claim).await? {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        if let Some(place) = key.parse_claim(&name) {
+            seen.claims.insert(place, claim(name, &object));
+        }
+    }
+    let operations: Api<StorageOperation> = Api::namespaced(client.clone(), &key.namespace);
+    let all = operations.list(&ListParams::default()).await?;
+    seen.operations = all.items.into_iter().filter(|it| it.spec.cluster == key.name).collect();
+    seen.operations.sort_by_key(|it| (created(it), it.metadata.name.clone()));
+    ask_store(store, key, &mut seen).await;
+    seen.zones = zones(client, &cluster.spec.topology.zone_key, &seen).await;
+    Ok(seen)
+}
+
+async fn list(client: &Client, key: &Key, kind: Kind) -> kube::Result<Vec<DynamicObject>> {
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &kind.resource());
+    let labels = format!("{},app.kubernetes.io/instance={}", crate::names::managed(), key.name);
+    Ok(api.list(&ListParams::default().labels(&labels)).await?.items)
+}
+
+fn object_of(key: &Key, owner: &str, object: DynamicObject) -> Object {
+    let controller =
+        object.metadata.owner_references.iter().flatten().find(|it| it.controller == Some(true)).cloned();
+    let owner = match controller {
+        None => Owner::Nobody,
+        Some(it) if it.uid == owner => Owner::Us,
+        Some(it) if it.kind == "StorageCluster" && it.name == key.name => Owner::Predecessor,
+        Some(it) => Owner::Other(format!("{} {}", it.kind, it.name)),
+    };
+    let uid = object.metadata.uid.clone().unwrap_or_default();
+    let deleting = object.metadata.deletion_timestamp.is_some();
+    Object { uid, owner, deleting, json: serde_json::to_value(&object).unwrap_or_default() }
+}
+
+fn seconds(object: &DynamicObject) -> i64 {
+    object.metadata.creation_timestamp.as_ref().map_or(0, |at| at.0.as_second())
+}
+
+fn pod(name: String, object: &DynamicObject) -> Pod {
+    let json = &object.data;
+    let container = items(json, "/status/containerStatuses").first();
+    let condition =
+        |kind: &str| items(json, "/status/conditions").iter().find(|it| text(it, "/type") == Some(kind));
+    let labels = object.metadata.labels.as_ref();
+    let label = |name: &str| labels.and_then(|all| all.get(name)).cloned().unwrap_or_default();
+    Pod {
+        name,
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        created: seconds(object),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        ready: condition("Ready").and_then(|it| text(it, "/status")) == Some("True"),
+        running: container.is_some_and(|it| it.pointer("/state/running").is_some()),
+        revision: label(REVISION),
+        host: text(json, "/spec/nodeName").unwrap_or_default().to_owned(),
+        zone: label("topology.kubernetes.io/zone"),
+        trouble: trouble(container, condition("PodScheduled")),
+    }
+}
+
+/// Why a pod does not run, in Kubernetes' words.
+fn trouble(container: Option<&Value>, scheduled: Option<&Value>) -> String {
+    let said = |at: Option<&Value>, reason: &str, message: &str| {
+        let reason = at.and_then(|it| text(it, reason))?;
+        let message = at.and_then(|it| text(it, message)).unwrap_or_default();
+        let message: String = message.chars().take(120).collect();
+        Some(if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") })
+    };
+    let unscheduled = scheduled.filter(|it| text(it, "/status") == Some("False"));
+    said(container, "/state/waiting/reason", "/state/waiting/message")
+        .or_else(|| said(container, "/state/terminated/reason", "/state/terminated/message"))
+        .or_else(|| said(unscheduled, "/reason", "/message"))
+        .unwrap_or_default()
+}
+
+fn claim(name: String, object: &DynamicObject) -> Claim {
+    let amount = |pointer: &str| text(&object.data, pointer).map_or(0, |it| Bytes::new(it).bytes());
+    let annotations = object.metadata.annotations.as_ref();
+    Claim {
+        name,
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        created: seconds(object),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        requested: amount("/spec/resources/requests/storage"),
+        capacity: amount("/status/capacity/storage"),
+        owned: object.metadata.owner_references.as_ref().is_some_and(|all| !all.is_empty()),
+        gives_up: annotations.and_then(|all| all.get(GIVES_UP)).map(|text| marked(text)),
+    }
+}
+
+/// Asks every node who it is, and those that belong to a store how that is.
+async fn ask_store(store: &Store, key: &Key, seen: &mut Seen) {
+    let running = seen.pods.iter().filter(|(_, pod)| pod.running && !pod.deleting);
+    let asks = running.map(|(place, pod)| async move {
+        let identity = store.identify(&key.address(place.0, place.1)).await.ok()?;
+        // A name may still lead to whoever had it before.
+        (identity.name == pod.name && identity.role == crate::names::role(place.0))
+            .then_some((*place, identity))
+    });
+    let identities: BTreeMap<Place, _> = join_all(asks).await.into_iter().flatten().collect();
+    let member = |(place, it): &(&Place, &lamina_peers::admin::Identity)| {
+        place.0 == lamina_crds::operation::Component::Frontend && it.cluster.is_some()
+    };
+    let doors: Vec<String> =
+        identities.iter().filter(member).map(|(place, _)| key.address(place.0, place.1)).collect();
+    seen.identities = identities;
+    if doors.is_empty() {
+        return;
+    }
+    let store = store.through(doors);
+    seen.status = store.status().await.ok();
+    if seen.status.is_some() {
+        seen.probe = Some(store.probe().await);
+    }
+}
+
+/// Zones of hosts, for nodes whose zone the store does not know yet. Without leave to read hosts there are none.
+async fn zones(client: &Client, label: &str, seen: &Seen) -> BTreeMap<String, String> {
+    let mut zones = BTreeMap::new();
+    let Some(status) = seen.store() else { return zones };
+    let nodes: Api<Node> = Api::all(client.clone());
+    for pod in seen.pods.values().filter(|pod| pod.zone.is_empty() && !pod.host.is_empty() && pod.ready) {
+        let unknown = status.view.nodes.iter().any(|node| node.name == pod.name && node.zone.is_empty());
+        if !unknown || zones.contains_key(&pod.host) {
+            continue;
+        }
+        let Ok(Some(host)) = nodes.get_metadata_opt(&pod.host).await else { continue };
+        let zone = host.metadata.labels.and_then(|all| all.get(label).cloned()).unwrap_or_default();
+        zones.insert(pod.host.clone(), zone);
+    }
+    zones
+}

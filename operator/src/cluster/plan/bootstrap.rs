@@ -1,0 +1,155 @@
+//! The beginning of a store, exactly once (protocols §10.1), and taking up one whose volumes were found (§10.2).
+//!
+//! One record, one name, one first membership; an empty volume never turns into a store by itself. The record is created, never
+//! changed: who loses the race reads the winner's at the next pass.
+
+use std::collections::BTreeSet;
+
+use lamina_crds::Reason;
+use lamina_crds::operation::Component;
+use lamina_peers::admin::FirstMember;
+use lamina_types::ClusterId;
+
+use super::{Action, Input, Plan};
+use crate::cluster::record::{Record, settings};
+use crate::cluster::seen::{Found, Place};
+
+/// Plans the beginning.
+pub fn plan(input: &Input<'_>, plan: &mut Plan) {
+    let known: BTreeSet<ClusterId> = input.seen.identities.values().filter_map(|it| it.cluster).collect();
+    let record = input.seen.record.present();
+    let mut stores = known.clone();
+    stores.extend(record.map(|record| record.cluster));
+    if stores.len() > 1 {
+        return mixed(input, plan, &stores);
+    }
+    match (&input.seen.record, known.first()) {
+        (Found::Unreadable(_), _) => {}
+        (Found::Absent, Some(cluster)) => adopt(input, plan, *cluster),
+        (Found::Absent, None) => begin(input, plan),
+        (Found::Present(record), known) => go_on(input, plan, record, known.is_some()),
+    }
+}
+
+fn mixed(input: &Input<'_>, plan: &mut Plan, stores: &BTreeSet<ClusterId>) {
+    let one = |cluster: &ClusterId| {
+        let of = |(place, it): (&Place, &lamina_peers::admin::Identity)| {
+            (it.cluster == Some(*cluster)).then(|| input.key.pod(place.0, place.1))
+        };
+        let pods: Vec<String> = input.seen.identities.iter().filter_map(of).collect();
+        format!(
+            "{cluster} ({})",
+            if pods.is_empty() { "the bootstrap record".to_owned() } else { pods.join(", ") }
+        )
+    };
+    let all: Vec<String> = stores.iter().map(one).collect();
+    plan.stall(
+        Reason::MixedVolumes,
+        format!(
+            "volumes of several stores are here: {}; remove those that do not belong here",
+            all.join(" and ")
+        ),
+    );
+}
+
+/// No record, but a volume knows its store: it is taken up, and nothing is begun.
+fn adopt(input: &Input<'_>, plan: &mut Plan, cluster: ClusterId) {
+    match input.seen.status.as_ref().filter(|status| status.view.cluster == cluster) {
+        Some(status) => {
+            let record = Record::adopts(cluster, status.view.settings.clone());
+            plan.waits(
+                Reason::Bootstrapping,
+                format!("store {cluster} was found on its volumes, and is taken up"),
+            );
+            plan.add(Action::CreateRecord { object: record.object(input.key, input.owner()) });
+        }
+        None => {
+            let why = format!(
+                "store {cluster} was found on its volumes; its frontends have not found each other yet"
+            );
+            plan.waits(Reason::Bootstrapping, why);
+        }
+    }
+}
+
+fn begin(input: &Input<'_>, plan: &mut Plan) {
+    // Volumes may hold what does not answer yet: an empty store must never begin beside them.
+    let places: Vec<Place> = plan.verdict.counts.places().collect();
+    let with_volume = |place: &&Place| place.0 != Component::Index;
+    let silent = places.iter().filter(with_volume).find(|place| !input.seen.identities.contains_key(place));
+    if let Some(place) = silent {
+        let pod = input.key.pod(place.0, place.1);
+        let trouble = input.seen.pods.get(place).map(|pod| pod.trouble.as_str()).filter(|it| !it.is_empty());
+        let why = trouble.map_or(String::new(), |trouble| format!(" ({trouble})"));
+        plan.waits(
+            Reason::Bootstrapping,
+            format!("the store begins when all nodes answer; {pod} does not yet{why}"),
+        );
+        return;
+    }
+    let frontends = places.iter().filter(|place| place.0 == Component::Frontend);
+    let members = frontends.filter_map(|place| {
+        let node = input.seen.identities.get(place)?.node?;
+        Some(FirstMember { node, address: input.key.address(place.0, place.1) })
+    });
+    let members: Vec<FirstMember> = members.collect();
+    if members.len() < plan.verdict.counts.frontend as usize {
+        plan.waits(Reason::Bootstrapping, "frontends answer without saying who they are");
+        return;
+    }
+    let record = Record::begins(input.fresh, members, settings(&input.cluster.spec.shape()));
+    plan.waits(Reason::Bootstrapping, "all nodes answer: the store begins");
+    plan.add(Action::CreateRecord { object: record.object(input.key, input.owner()) });
+}
+
+/// There is a record: whoever it lists and has no store yet is told.
+fn go_on(input: &Input<'_>, plan: &mut Plan, record: &Record, is_known: bool) {
+    let frontends = (0..plan.verdict.counts.frontend).map(|n| (Component::Frontend, n));
+    let there: Vec<(Place, &lamina_peers::admin::Identity)> =
+        frontends.clone().filter_map(|place| Some((place, input.seen.identities.get(&place)?))).collect();
+    let all_answer = there.len() == plan.verdict.counts.frontend as usize;
+    let mut lost = Vec::new();
+    for member in &record.members {
+        let Some((place, identity)) = there.iter().find(|(_, it)| it.node == Some(member.node)) else {
+            lost.push(member.address.clone());
+            continue;
+        };
+        let registered = input.seen.store().is_some_and(|status| {
+            status
+                .view
+                .node(member.node)
+                .is_some_and(|node| node.incarnation != lamina_types::Incarnation::ZERO)
+        });
+        if identity.cluster.is_none() && !registered {
+            plan.waits(
+                Reason::Bootstrapping,
+                format!("{} becomes a first member", input.key.pod(place.0, place.1)),
+            );
+            plan.add(Action::Bootstrap {
+                place: *place,
+                address: input.key.address(place.0, place.1),
+                node: member.node,
+                record: record.bootstrap(),
+            });
+        }
+    }
+    if is_known {
+        return;
+    }
+    if all_answer && (record.adopted || !lost.is_empty()) {
+        // Nobody remembers the store, and nobody may begin it again under its old name.
+        plan.actions.retain(|action| !matches!(action, Action::Bootstrap { .. }));
+        plan.stall(
+            Reason::VolumesLost,
+            format!(
+                "store {} has begun, and no volume knows it{}; bring the volumes back, or delete ConfigMap {} to begin an \
+                 empty store",
+                record.cluster,
+                if lost.is_empty() { String::new() } else { format!(" (first members lost: {})", lost.join(", ")) },
+                input.key.record()
+            ),
+        );
+    } else if !all_answer {
+        plan.waits(Reason::Bootstrapping, "waiting until all frontends answer");
+    }
+}

@@ -1,0 +1,152 @@
+//! What the spec asks for and cannot have. Each finding says what to do; none of them makes anything worse: the store stays as
+//! it is, and setting the spec back makes it ready again.
+
+use lamina_crds::{Reason, StorageCluster, StorageClusterSpec};
+use lamina_peers::view::Settings;
+
+use super::build::Counts;
+use super::record::{Record, settings};
+use super::seen::{Found, Owner, Seen};
+use crate::kinds::Kind;
+use crate::names::Key;
+
+/// Why the operator cannot go on by itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stall {
+    /// In one word.
+    pub reason: Reason,
+    /// What is the matter, and what to do.
+    pub message: String,
+}
+
+/// What the spec means for the store that is there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// What stalls.
+    pub stalls: Vec<Stall>,
+    /// How many nodes there are to be.
+    pub counts: Counts,
+    /// Templates stay as they are.
+    pub frozen: bool,
+    /// Nothing is changed at all, but what the store itself needs to heal.
+    pub halted: bool,
+}
+
+/// Looks for what cannot be.
+pub fn validate(key: &Key, cluster: &StorageCluster, seen: &Seen, version: &str) -> Verdict {
+    let spec = &cluster.spec;
+    let asked = settings(&spec.shape());
+    let mut verdict = Verdict { stalls: Vec::new(), counts: counts(&asked), frozen: false, halted: false };
+    // The object may be older than a rule.
+    let findings = lamina_crds::check::cluster_rules(cluster, None);
+    if !findings.is_empty() {
+        let words: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        verdict.stall(Reason::InvalidSpec, words.join("; "));
+        verdict.halted = true;
+    }
+    match &seen.record {
+        Found::Present(record) => {
+            verdict.counts = counts(&record.settings);
+            if let Some(message) = differs(&asked, record) {
+                verdict.stall(Reason::ScalingUnsupported, message);
+            }
+        }
+        Found::Unreadable(why) => {
+            verdict.stall(
+                Reason::ApiRefused,
+                format!("ConfigMap {} cannot be understood ({why}); restore it, or delete it by hand: it is made anew from the volumes", key.record()),
+            );
+            verdict.halted = true;
+        }
+        Found::Absent => {}
+    }
+    if let Some(message) = unsupported(spec, version, seen) {
+        verdict.stall(Reason::VersionUnsupported, message);
+        verdict.frozen = true;
+    }
+    if let Some(message) = conflict(key, seen) {
+        verdict.stall(Reason::NameConflict, message);
+        verdict.halted = true;
+    }
+    verdict
+}
+
+impl Verdict {
+    fn stall(&mut self, reason: Reason, message: String) {
+        self.stalls.push(Stall { reason, message });
+    }
+}
+
+fn counts(settings: &Settings) -> Counts {
+    Counts { frontend: settings.frontends, index: settings.index_nodes, data: settings.data_nodes }
+}
+
+/// What the spec says otherwise than was settled when the store began.
+fn differs(asked: &Settings, record: &Record) -> Option<String> {
+    let is = &record.settings;
+    let numbers: [(&str, u64, u64); 9] = [
+        ("frontend.replicas", asked.frontends.into(), is.frontends.into()),
+        ("index.replicas", asked.index_nodes.into(), is.index_nodes.into()),
+        ("data.replicas", asked.data_nodes.into(), is.data_nodes.into()),
+        ("frontend.groups", asked.groups.into(), is.groups.into()),
+        ("frontend.replicationFactor", asked.frontend_replication.into(), is.frontend_replication.into()),
+        ("index.replicationFactor", asked.index_replication.into(), is.index_replication.into()),
+        ("data.replicationFactor", asked.data_replication.into(), is.data_replication.into()),
+        ("index.shards", asked.shards.into(), is.shards.into()),
+        ("frontend.memtableBytes", asked.memtable_bytes, is.memtable_bytes),
+    ];
+    let mut back: Vec<String> = numbers
+        .iter()
+        .filter(|(_, asked, is)| asked != is)
+        .map(|(field, asked, is)| format!("{field} is {asked}: set it back to {is}"))
+        .collect();
+    if asked.block_bytes != is.block_bytes {
+        back.push(format!("data.blockBytes is {}: set it back to {}", asked.block_bytes, is.block_bytes));
+    }
+    if asked.development != is.development {
+        let profile = if is.development { "Development" } else { "Production" };
+        back.push(format!("profile: set it back to {profile}"));
+    }
+    (!back.is_empty())
+        .then(|| format!("this version cannot change the shape of a store: {}", back.join("; ")))
+}
+
+/// A version that this operator does not know how to run.
+fn unsupported(spec: &StorageClusterSpec, own: &str, seen: &Seen) -> Option<String> {
+    let asked = spec.version.as_deref()?;
+    let (Some(asked_is), Some(own_is)) = (parse(asked), parse(own)) else { return None };
+    if asked_is.0 != own_is.0 || asked_is.1 > own_is.1 || asked_is.1 + 1 < own_is.1 {
+        return Some(format!(
+            "version {asked} cannot be run by operator {own}, which knows {}.{}.x and the minor version before it; \
+             choose one of these, or another version of the operator",
+            own_is.0, own_is.1
+        ));
+    }
+    let running = seen.identities.values().map(|identity| identity.version.as_str());
+    let far = running.filter(|version| {
+        parse(version).is_some_and(|is| is.0 != asked_is.0 || is.1.abs_diff(asked_is.1) > 1)
+    });
+    far.min().map(|version| {
+        format!("version {asked} is more than one minor version from {version}, which runs; go through the versions between")
+    })
+}
+
+/// Major and minor version.
+pub fn parse(version: &str) -> Option<(u64, u64)> {
+    let mut parts = version.split('.');
+    let (major, minor) = (parts.next()?, parts.next()?);
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// An object of our name that is somebody else's.
+fn conflict(key: &Key, seen: &Seen) -> Option<String> {
+    let foreign = seen.objects.iter().find_map(|((kind, name), object)| match &object.owner {
+        Owner::Other(who) if *kind != Kind::Pod => Some((kind, name, who)),
+        _ => None,
+    })?;
+    let (kind, name, who) = foreign;
+    Some(format!(
+        "{kind} {name} belongs to {who} and not to StorageCluster {}; remove or rename it, or choose another name",
+        key.name
+    ))
+}

@@ -1,0 +1,69 @@
+//! Kubernetes events: one for each condition that changed, never one per pass.
+
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Resource};
+use lamina_crds::{Condition, ConditionType, StorageCluster, StorageClusterStatus};
+
+use crate::names::MANAGER;
+
+/// Conditions whose changes are told.
+const TOLD: [ConditionType; 8] = [
+    ConditionType::Ready,
+    ConditionType::Available,
+    ConditionType::Progressing,
+    ConditionType::Degraded,
+    ConditionType::Stalled,
+    ConditionType::VolumesResized,
+    ConditionType::UpgradeAvailable,
+    ConditionType::Paused,
+];
+
+/// Tells what happened.
+pub struct Events(Recorder);
+
+impl Events {
+    /// Tells it to this API server.
+    pub fn new(client: Client) -> Events {
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
+        Events(Recorder::new(client, reporter))
+    }
+
+    /// Tells which conditions are otherwise than they were. An event that is lost is lost: the conditions say the same.
+    pub async fn tell(
+        &self,
+        cluster: &StorageCluster,
+        was: &StorageClusterStatus,
+        is: &StorageClusterStatus,
+    ) {
+        for condition in changed(was, is) {
+            let bad = ConditionType::ALL
+                .into_iter()
+                .find(|it| it.as_str() == condition.kind)
+                .and_then(ConditionType::good)
+                .is_some_and(|good| condition.is_true() != good);
+            let event = Event {
+                type_: if bad { EventType::Warning } else { EventType::Normal },
+                reason: condition.reason.clone(),
+                note: Some(format!("{} is {}: {}", condition.kind, condition.status, condition.message)),
+                action: "Reconcile".to_owned(),
+                secondary: None,
+            };
+            if let Err(error) = self.0.publish(&event, &cluster.object_ref(&())).await {
+                tracing::debug!(%error, "an event was not published");
+            }
+        }
+    }
+}
+
+/// Conditions whose status or reason changed. What is as it should be from the beginning is no news.
+fn changed<'a>(was: &StorageClusterStatus, is: &'a StorageClusterStatus) -> Vec<&'a Condition> {
+    let news = |kind: ConditionType| {
+        let now = is.condition(kind)?;
+        let same = match was.condition(kind) {
+            Some(before) => before.status == now.status && before.reason == now.reason,
+            None => kind.good() != Some(true) && !now.is_true(),
+        };
+        (!same).then_some(now)
+    };
+    TOLD.into_iter().filter_map(news).collect()
+}

@@ -1,0 +1,5 @@
+//! `kubectl lamina …`
+
+fn main() -> std::process::ExitCode {
+    lamina_operator::plugin()
+}

@@ -1,0 +1,5 @@
+//! Lamina's operator for Kubernetes.
+
+fn main() -> std::process::ExitCode {
+    lamina_operator::operator()
+}

@@ -1,0 +1,390 @@
+//! An API server: objects with versions, server-side apply with owners of fields, preconditions, evictions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::request::Request;
+
+/// Group, resource, namespace, name.
+pub type Id = (String, String, String, String);
+
+/// An answer: the HTTP code and the body.
+pub type Answer = (u16, Value);
+
+/// All objects.
+#[derive(Default)]
+pub struct Api {
+    pub objects: BTreeMap<Id, Value>,
+    /// What each manager applied to each object, by leaf.
+    owned: BTreeMap<(Id, String), BTreeSet<Vec<String>>>,
+    /// What lists showed before, newest last.
+    history: Vec<BTreeMap<Id, Value>>,
+    version: u64,
+    uids: u64,
+    /// The clock, in seconds.
+    pub now: i64,
+    /// Writes that changed something, by whoever uses the client.
+    pub writes: Vec<String>,
+    /// Whether volumes may grow.
+    pub growth: bool,
+    /// Events that were published.
+    pub events: Vec<String>,
+}
+
+const HISTORY: usize = 12;
+
+impl Api {
+    pub fn id(group: &str, resource: &str, name: &str) -> Id {
+        (group.to_owned(), resource.to_owned(), super::world::NAMESPACE.to_owned(), name.to_owned())
+    }
+
+    /// Answers a request. `stale`: lists show the state of so many writes ago.
+    pub fn answer(&mut self, request: &Request, stale: usize) -> Answer {
+        if !request.covered() {
+            panic!("not in the table of rules: {request:?}");
+        }
+        if request.resource == "events" {
+            let note = request.body.pointer("/note").and_then(Value::as_str).unwrap_or_default();
+            self.events.push(note.to_owned());
+            return (201, request.body.clone());
+        }
+        let id = (
+            request.group.clone(),
+            request.resource.clone(),
+            request.namespace.clone(),
+            request.name.clone(),
+        );
+        let before = self.version;
+        let answer = match (request.verb, request.subresource.as_str()) {
+            ("list", _) => self.list(request, stale),
+            ("get", _) => self.objects.get(&id).map_or_else(missing, |it| (200, it.clone())),
+            ("create", "eviction") => self.evict(&id, &request.body),
+            ("create", _) => self.create(&id, &request.body),
+            ("delete", _) => self.delete(&id, &request.body),
+            ("patch", sub) if request.content.contains("apply-patch") => {
+                let manager = request.parameter("fieldManager").expect("apply names its manager").to_owned();
+                assert_eq!(manager, crate::names::MANAGER);
+                self.apply(&id, request.body.clone(), &format!("{manager}/{sub}"), sub == "status")
+            }
+            ("patch", _) => self.merge(&id, &request.body),
+            (verb, _) => panic!("{verb}"),
+        };
+        if self.version != before && request.writes() {
+            self.writes.push(request.says());
+        }
+        answer
+    }
+
+    fn list(&self, request: &Request, stale: usize) -> Answer {
+        let then = if stale == 0 { None } else { self.history.iter().rev().nth(stale - 1) };
+        let selector = request.parameter("labelSelector").unwrap_or_default();
+        let wanted: Vec<(&str, &str)> = selector.split(',').filter_map(|it| it.split_once('=')).collect();
+        let matches = |object: &Value| {
+            let label = |name: &str| object["metadata"]["labels"].get(name).and_then(Value::as_str);
+            wanted.iter().all(|(name, value)| label(name) == Some(value))
+        };
+        let of = |(id, object): &(&Id, &Value)| {
+            id.0 == request.group && id.1 == request.resource && id.2 == request.namespace && matches(object)
+        };
+        let items: Vec<Value> =
+            then.unwrap_or(&self.objects).iter().filter(of).map(|(_, object)| object.clone()).collect();
+        (
+            200,
+            json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "1" }, "items": items }),
+        )
+    }
+
+    /// Puts an object in its place, if it is another than it was.
+    pub fn put(&mut self, id: &Id, mut object: Value) {
+        let was = self.objects.get(id);
+        if was == Some(&object) {
+            return;
+        }
+        if was.is_some_and(|was| was["spec"] != object["spec"]) || was.is_none() {
+            let generation = object["metadata"]["generation"].as_i64().unwrap_or(0);
+            object["metadata"]["generation"] = json!(generation + 1);
+        }
+        self.remember();
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.objects.insert(id.clone(), object);
+    }
+
+    /// Takes an object away.
+    pub fn remove(&mut self, id: &Id) -> Option<Value> {
+        self.remember();
+        self.owned.retain(|(of, _), _| of != id);
+        self.objects.remove(id)
+    }
+
+    fn remember(&mut self) {
+        self.history.push(self.objects.clone());
+        if self.history.len() > HISTORY {
+            self.history.remove(0);
+        }
+        self.version += 1;
+    }
+
+    pub fn create(&mut self, id: &Id, body: &Value) -> Answer {
+        let name = body["metadata"]["name"].as_str().expect("a name").to_owned();
+        let id = (id.0.clone(), id.1.clone(), id.2.clone(), name);
+        if self.objects.contains_key(&id) {
+            return conflict("AlreadyExists");
+        }
+        let mut object = body.clone();
+        self.uids += 1;
+        object["metadata"]["uid"] = json!(format!("uid-{}", self.uids));
+        object["metadata"]["namespace"] = json!(id.2);
+        object["metadata"]["creationTimestamp"] = json!(time(self.now));
+        defaults(&id, &mut object);
+        self.put(&id, object);
+        (201, self.objects[&id].clone())
+    }
+
+    fn merge(&mut self, id: &Id, patch: &Value) -> Answer {
+        let Some(live) = self.objects.get(id) else { return missing() };
+        if let Some(uid) = patch["metadata"].get("uid")
+            && *uid != live["metadata"]["uid"]
+        {
+            return conflict("the UID in the precondition is another");
+        }
+        let mut object = live.clone();
+        merge(&mut object, patch);
+        self.update(id, object)
+    }
+
+    fn update(&mut self, id: &Id, object: Value) -> Answer {
+        if let Some(refused) = self.invalid(id, &object) {
+            return refused;
+        }
+        self.put(id, object);
+        (200, self.objects[id].clone())
+    }
+
+    fn apply(&mut self, id: &Id, mut patch: Value, manager: &str, status: bool) -> Answer {
+        let uid = patch["metadata"].as_object_mut().and_then(|it| it.remove("uid"));
+        let mut leaves = BTreeSet::new();
+        flatten(&patch, &mut Vec::new(), &mut leaves);
+        let Some(live) = self.objects.get(id) else {
+            assert!(!status, "status of nothing");
+            if uid.is_some() {
+                return conflict("the object is gone");
+            }
+            let answer = self.create(id, &patch);
+            self.owned.insert((id.clone(), manager.to_owned()), leaves);
+            return answer;
+        };
+        if uid.is_some_and(|uid| uid != live["metadata"]["uid"]) {
+            return conflict("the UID in the precondition is another");
+        }
+        let mut object = live.clone();
+        let before = self.owned.get(&(id.clone(), manager.to_owned())).cloned().unwrap_or_default();
+        for path in before.difference(&leaves) {
+            cut(&mut object, path);
+        }
+        for path in &leaves {
+            let value = path.iter().fold(&patch, |at, name| &at[name]);
+            lay(&mut object, path, value.clone());
+        }
+        defaults(id, &mut object);
+        let answer = self.update(id, object);
+        if answer.0 < 300 {
+            self.owned.insert((id.clone(), manager.to_owned()), leaves);
+        }
+        answer
+    }
+
+    fn invalid(&self, id: &Id, object: &Value) -> Option<Answer> {
+        let live = self.objects.get(id)?;
+        let refuse = |code: u16, why: &str| Some((code, status(code, "Invalid", why)));
+        let owners = object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+        if owners.iter().filter(|it| it["controller"] == json!(true)).count() > 1 {
+            return refuse(422, "only one controller");
+        }
+        match id.1.as_str() {
+            "configmaps" if live["immutable"] == json!(true) && live["data"] != object["data"] => {
+                refuse(422, "the ConfigMap is immutable")
+            }
+            "statefulsets" => {
+                let fixed = ["podManagementPolicy", "serviceName", "selector", "volumeClaimTemplates"];
+                let changed = fixed.iter().find(|field| live["spec"][**field] != object["spec"][**field]);
+                changed.and_then(|field| refuse(422, &format!("{field} is immutable")))
+            }
+            "persistentvolumeclaims" => {
+                let size = |it: &Value| it["spec"]["resources"]["requests"]["storage"].clone();
+                if size(live) == size(object) {
+                    None
+                } else if self.growth {
+                    let bytes = |it: Value| lamina_crds::Bytes::new(it.as_str().unwrap()).bytes();
+                    if bytes(size(object)) < bytes(size(live)) {
+                        refuse(422, "volumes cannot shrink")
+                    } else {
+                        None
+                    }
+                } else {
+                    refuse(403, "the StorageClass must support resize")
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn delete(&mut self, id: &Id, options: &Value) -> Answer {
+        let Some(live) = self.objects.get(id) else { return missing() };
+        let precondition = &options["preconditions"];
+        let differs = |field: &str, is: &Value| precondition.get(field).is_some_and(|it| it != is);
+        if differs("uid", &live["metadata"]["uid"])
+            || differs("resourceVersion", &live["metadata"]["resourceVersion"])
+        {
+            return conflict("the precondition does not hold");
+        }
+        assert!(precondition.get("uid").is_some(), "nothing is deleted by name alone: {id:?}");
+        if options["propagationPolicy"] == json!("Orphan") {
+            let uid = live["metadata"]["uid"].clone();
+            self.orphan(&uid);
+        }
+        self.begin_deletion(id, options["gracePeriodSeconds"] == json!(0));
+        (200, status(200, "", "deleted"))
+    }
+
+    /// What the garbage collector does before an orphaning deletion is over.
+    fn orphan(&mut self, uid: &Value) {
+        let ids: Vec<Id> = self.objects.keys().cloned().collect();
+        for id in ids {
+            let mut object = self.objects[&id].clone();
+            if let Some(owners) = object["metadata"].get_mut("ownerReferences").and_then(Value::as_array_mut)
+            {
+                owners.retain(|it| it["uid"] != *uid);
+                self.put(&id, object);
+            }
+        }
+    }
+
+    /// Pods and claims go in two steps; whatever else, at once.
+    pub fn begin_deletion(&mut self, id: &Id, force: bool) {
+        let stays = matches!(id.1.as_str(), "pods" | "persistentvolumeclaims") && !force;
+        let Some(live) = self.objects.get(id) else { return };
+        if stays {
+            let mut object = live.clone();
+            if object["metadata"].get("deletionTimestamp").is_none() {
+                object["metadata"]["deletionTimestamp"] = json!(time(self.now));
+                self.put(id, object);
+            }
+        } else {
+            self.remove(id);
+        }
+    }
+
+    fn evict(&mut self, id: &Id, body: &Value) -> Answer {
+        let Some(pod) = self.objects.get(id) else { return missing() };
+        let uid = &body["deleteOptions"]["preconditions"]["uid"];
+        assert!(uid.is_string(), "evicted by name alone");
+        if *uid != pod["metadata"]["uid"] {
+            return conflict("the UID in the precondition is another");
+        }
+        let selects = |budget: &Value| {
+            let labels = budget["spec"]["selector"]["matchLabels"].as_object().cloned().unwrap_or_default();
+            labels.iter().all(|(name, value)| pod["metadata"]["labels"].get(name) == Some(value))
+        };
+        let budget = self.objects.iter().find(|(id, it)| id.1 == "poddisruptionbudgets" && selects(it));
+        if let Some((_, budget)) = budget {
+            let pods = self.objects.iter().filter(|(id, it)| {
+                id.1 == "pods"
+                    && it["metadata"]["labels"]["app.kubernetes.io/component"]
+                        == pod["metadata"]["labels"]["app.kubernetes.io/component"]
+            });
+            let down = pods.filter(|(_, it)| !is_ready(it)).count() as u64;
+            if down >= budget["spec"]["maxUnavailable"].as_u64().unwrap() && is_ready(pod) {
+                return (429, status(429, "TooManyRequests", "the disruption budget does not allow it"));
+            }
+        }
+        self.begin_deletion(id, false);
+        (201, status(200, "", "evicted"))
+    }
+}
+
+pub fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    pod["metadata"].get("deletionTimestamp").is_none()
+        && conditions.is_some_and(|all| all.iter().any(|it| it["type"] == "Ready" && it["status"] == "True"))
+}
+
+pub fn time(seconds: i64) -> String {
+    k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap().to_string()
+}
+
+pub fn status(code: u16, reason: &str, message: &str) -> Value {
+    let word = if code < 300 { "Success" } else { "Failure" };
+    json!({ "apiVersion": "v1", "kind": "Status", "status": word, "code": code, "reason": reason, "message": message })
+}
+
+fn missing() -> Answer {
+    (404, status(404, "NotFound", "not found"))
+}
+
+fn conflict(why: &str) -> Answer {
+    (409, status(409, "Conflict", why))
+}
+
+/// What the API server adds by itself.
+fn defaults(id: &Id, object: &mut Value) {
+    match id.1.as_str() {
+        "statefulsets" => {
+            object["spec"]["template"]["spec"]["restartPolicy"] = json!("Always");
+            object["spec"]["template"]["spec"]["dnsPolicy"] = json!("ClusterFirst");
+        }
+        "services" => object["spec"]["sessionAffinity"] = json!("None"),
+        _ => {}
+    }
+}
+
+fn flatten(value: &Value, path: &mut Vec<String>, out: &mut BTreeSet<Vec<String>>) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (name, value) in fields {
+                path.push(name.clone());
+                flatten(value, path, out);
+                path.pop();
+            }
+        }
+        _ => {
+            out.insert(path.clone());
+        }
+    }
+}
+
+fn lay(object: &mut Value, path: &[String], value: Value) {
+    let Some((name, rest)) = path.split_first() else {
+        *object = value;
+        return;
+    };
+    if !object.is_object() {
+        *object = Value::Object(Map::new());
+    }
+    lay(&mut object[name], rest, value);
+}
+
+fn cut(object: &mut Value, path: &[String]) {
+    let Some((last, way)) = path.split_last() else { return };
+    let at = way.iter().try_fold(object, |at, name| at.get_mut(name));
+    if let Some(fields) = at.and_then(Value::as_object_mut) {
+        fields.remove(last);
+    }
+}
+
+fn merge(object: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *object = patch.clone();
+        return;
+    };
+    if !object.is_object() {
+        *object = Value::Object(Map::new());
+    }
+    for (name, value) in fields {
+        if value.is_null() {
+            object.as_object_mut().unwrap().remove(name);
+        } else {
+            merge(&mut object[name], value);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Seeded runs: the same edits with and without faults end in the same place, nothing of a volume is lost on the way, one node is
+//! stopped at a time, and what is done stays done.
+
+use serde_json::{Value, json};
+
+use super::world::{Dice, Faults, World};
+
+/// Runs with faults.
+const RUNS: u64 = 500;
+/// Tests that share them, so that they run at the same time.
+const SHARES: u64 = 2;
+
+/// The edits of a run, drawn from its seed alone: when, and what.
+fn edits(seed: u64) -> Vec<(u64, Edit)> {
+    let mut dice = Dice::new(seed ^ 0xED17);
+    let mut at = 6;
+    let mut edits = Vec::new();
+    for _ in 0..3 {
+        at += 1 + dice.below(30);
+        let edit = match dice.below(9) {
+            0 => Edit::Spec(json!({ "overrides": { "data": { "labels": { "a": "b" } } } })),
+            1 => Edit::Spec(json!({ "image": { "tag": "bad" } })),
+            2 => Edit::Spec(json!({ "index": { "replicas": 4 } })),
+            3 => Edit::Spec(json!({ "paused": true })),
+            4 => Edit::Operation(
+                json!({ "type": "RollingRestart", "rollingRestart": { "components": ["Frontend"] } }),
+            ),
+            5 => Edit::Spec(json!({ "version": "0.9.0" })),
+            6 => Edit::Operator("lamina:0.1.7"),
+            7 => Edit::Recreate,
+            _ => Edit::Lose(dice.below(3)),
+        };
+        edits.push((at, edit));
+    }
+    edits
+}
+
+#[derive(Clone, Debug)]
+enum Edit {
+    Spec(Value),
+    Operation(Value),
+    Operator(&'static str),
+    Recreate,
+    Lose(u64),
+}
+
+/// What every run ends with.
+fn last() -> Value {
+    json!({
+        "upgrade": { "podTemplatePolicy": "FollowOperator" },
+        "data": { "storage": { "size": "30Gi" } },
+        "overrides": { "index": { "labels": { "last": "yes" } } },
+    })
+}
+
+async fn run(seed: u64, edits: Vec<(u64, Edit)>, faults: Faults) -> World {
+    let world = World::new(seed, faults);
+    let mut operator = world.operator("lamina:0.1.0");
+    world.spec(json!({}));
+    let end = edits.iter().map(|(at, _)| at + 20).max().unwrap_or(0);
+    let mut operations = 0;
+    for turn in 0..end {
+        for (_, edit) in edits.iter().filter(|(at, _)| *at == turn) {
+            match edit {
+                Edit::Spec(spec) => world.spec(spec.clone()),
+                Edit::Operation(spec) => {
+                    operations += 1;
+                    world.operate(&format!("op-{operations}"), spec.clone());
+                }
+                Edit::Operator(image) => operator = world.operator(image),
+                Edit::Recreate => {
+                    world.delete();
+                    world.spec(json!({}));
+                }
+                Edit::Lose(host) => world.lose_host(&format!("host-{host}")),
+            }
+        }
+        world.turn(&operator).await;
+        one_at_a_time(&world);
+    }
+    world.find_hosts();
+    world.calm();
+    operator = world.operator("lamina:0.1.9");
+    world.spec(last());
+    world.settle(&operator, 400).await;
+    for _ in 0..4 {
+        world.turn(&operator).await;
+    }
+    world.forget_writes();
+    for _ in 0..3 {
+        world.turn(&operator).await;
+    }
+    assert_eq!(world.writes(), Vec::<String>::new(), "seed {seed}: not converged");
+    assert_eq!(world.store(|it| it.foundings.len()), 1, "seed {seed}");
+    world
+}
+
+/// A grant is out for one node at most, and it was asked for in the name of a pod.
+fn one_at_a_time(world: &World) {
+    world.store(|store| assert!(store.granted().is_none_or(|grant| grant.starts_with("pod-uid-"))));
+}
+
+/// The end of a run in which nothing is edited and nothing goes wrong. It depends on the last spec alone.
+async fn calm_end() -> Value {
+    run(0, Vec::new(), Faults::default()).await.end()
+}
+
+/// Runs of this many seeds; `LAMINA_RUNS` says how many in all, for whoever wants more.
+async fn runs(share: u64) {
+    let all = std::env::var("LAMINA_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(RUNS);
+    let faults = Faults { crashes: 15, stale: 60, errors: 15, sleeps: 30 };
+    let calm = calm_end().await;
+    for seed in (1..=all).filter(|seed| seed % SHARES == share) {
+        let wild = run(seed, edits(seed), faults).await.end();
+        assert_eq!(calm, wild, "seed {seed}: {:?}", edits(seed));
+    }
+}
+
+#[tokio::test]
+async fn the_end_is_the_same_whatever_goes_wrong_on_the_way_in_one_half_of_the_runs() {
+    runs(0).await;
+}
+
+#[tokio::test]
+async fn the_end_is_the_same_whatever_goes_wrong_on_the_way_in_the_other_half_of_the_runs() {
+    runs(1).await;
+}
+
+#[tokio::test]
+async fn edits_alone_change_nothing_of_the_end_either() {
+    let calm = calm_end().await;
+    for seed in 1..=30 {
+        let edited = run(seed, edits(seed), Faults::default()).await.end();
+        assert_eq!(calm, edited, "seed {seed}: {:?}", edits(seed));
+    }
+}
+
+#[tokio::test]
+async fn a_crash_at_any_call_before_or_after_it_was_carried_out_changes_nothing_of_the_end() {
+    let calm = story(None).await;
+    let mut call = 1;
+    loop {
+        let mut left = true;
+        for before in [true, false] {
+            let (end, has_left) = crashing(call, before).await;
+            assert_eq!(end, calm, "crash at call {call}, before: {before}");
+            left &= has_left;
+        }
+        if left {
+            break;
+        }
+        call += 7;
+    }
+    assert!(call > 300, "the story has only {call} calls");
+}
+
+async fn story(crash: Option<(u64, bool)>) -> Value {
+    crash_story(crash).await.0
+}
+
+async fn crashing(call: u64, before: bool) -> (Value, bool) {
+    crash_story(Some((call, before))).await
+}
+
+/// A store begins, its volumes grow, its pods are replaced; the operator crashes once.
+async fn crash_story(crash: Option<(u64, bool)>) -> (Value, bool) {
+    let world = World::new(1, Faults::default());
+    let operator = world.operator("lamina:0.1.0");
+    if let Some((call, before)) = crash {
+        world.crash_at(call, before);
+    }
+    world.spec(json!({ "reclaimPolicy": "Delete" }));
+    world.settle(&operator, 60).await;
+    world.spec(json!({
+        "reclaimPolicy": "Delete",
+        "data": { "storage": { "size": "30Gi" } },
+        "overrides": { "data": { "labels": { "a": "b" } } },
+    }));
+    world.settle(&operator, 200).await;
+    for _ in 0..4 {
+        world.turn(&operator).await;
+    }
+    let left = world.has_crash_left();
+    (world.end(), left)
+}
