@@ -1,6 +1,7 @@
 //! The CustomResourceDefinitions as they are installed.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -34,12 +35,40 @@ pub fn storage_operation() -> CustomResourceDefinition {
     finished(StorageOperation::crd())
 }
 
-/// The schema of a kind, as JSON; `None` for a kind that is not ours.
+/// The schema of a kind, as JSON; `None` for a kind that is not ours. It is made once and kept.
 #[must_use]
-pub fn schema(kind: &str) -> Option<Value> {
-    let definition = all().into_iter().find(|it| it.spec.names.kind == kind)?;
-    let version = definition.spec.versions.into_iter().next()?;
-    serde_json::to_value(version.schema?.open_api_v3_schema?).ok()
+pub fn schema(kind: &str) -> Option<&'static Value> {
+    static SCHEMAS: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
+    let schemas = SCHEMAS.get_or_init(|| {
+        let schema = |definition: CustomResourceDefinition| {
+            let document = document(&definition).ok()?;
+            let schema = document.pointer("/spec/versions/0/schema/openAPIV3Schema")?.clone();
+            Some((definition.spec.names.kind, schema))
+        };
+        all().into_iter().filter_map(schema).collect()
+    });
+    schemas.get(kind)
+}
+
+/// A definition as it is written down: whole numbers are written as such, which Kubernetes' own type cannot say.
+///
+/// # Errors
+/// It has no form in JSON.
+pub fn document(definition: &CustomResourceDefinition) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(definition).map(whole)
+}
+
+fn whole(value: Value) -> Value {
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            // (The bounds of our fields are small: none loses a digit.)
+            Some(float) if number.is_f64() && float.fract() == 0.0 => Value::from(float as i64),
+            _ => Value::Number(number),
+        },
+        Value::Array(items) => items.into_iter().map(whole).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, whole(value))).collect(),
+        other => other,
+    }
 }
 
 fn finished(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {

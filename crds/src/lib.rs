@@ -9,6 +9,7 @@
 //! | [`reasons`] | the types of conditions, and every reason that one can have |
 //! | [`quantity`] | sizes and processor shares |
 //! | [`rules`] | the rules of validation: CEL and words |
+//! | [`check`] | the same validation without an API server: for `lamina up -f` and `kubectl lamina plan` |
 //! | [`shape`] | a spec as plain numbers, for whoever starts a store |
 //! | [`definitions`] | the CustomResourceDefinitions as they are installed |
 //! | [`yaml`] | the only place that reads and writes YAML |
@@ -18,6 +19,7 @@
 //!
 //! Fields and conditions that nothing implements are absent. They come with what they do.
 
+pub mod check;
 pub mod cluster;
 pub mod definitions;
 pub mod operation;
@@ -29,6 +31,7 @@ pub mod shape;
 pub mod status;
 pub mod yaml;
 
+pub use check::{Finding, Findings};
 pub use cluster::{StorageCluster, StorageClusterSpec};
 pub use operation::{StorageOperation, StorageOperationSpec, StorageOperationStatus};
 pub use quantity::{Bytes, Cpu};

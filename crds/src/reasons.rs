@@ -76,7 +76,9 @@ impl ConditionType {
                 "The store serves, but with less redundancy than the spec asks for; the operator mends it if it can."
             }
             ConditionType::Reconciled => "For this generation of the spec nothing is left to do.",
-            ConditionType::Stalled => "The operator cannot go on by itself; the message says what you can do.",
+            ConditionType::Stalled => {
+                "The operator cannot go on by itself; the message says what you can do."
+            }
             ConditionType::ShardsFullyReplicated => {
                 "Every index shard is complete on as many nodes as index.replicationFactor."
             }
@@ -223,7 +225,8 @@ mod tests {
     #[test]
     fn every_condition_has_reasons_and_every_word_is_its_own() {
         for condition in ConditionType::ALL {
-            let reasons = Reason::ALL.iter().filter(|reason| reason.conditions().contains(&condition)).count();
+            let reasons =
+                Reason::ALL.iter().filter(|reason| reason.conditions().contains(&condition)).count();
             assert!(reasons >= 3, "{condition} has {reasons} reasons");
         }
         let mut words: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
@@ -234,7 +237,9 @@ mod tests {
 
     #[test]
     fn whatever_stalls_says_what_to_do() {
-        for reason in Reason::ALL.iter().filter(|reason| reason.conditions().contains(&ConditionType::Stalled)) {
+        for reason in
+            Reason::ALL.iter().filter(|reason| reason.conditions().contains(&ConditionType::Stalled))
+        {
             if matches!(reason, Reason::AsExpected | Reason::NotYetKnown) {
                 continue;
             }

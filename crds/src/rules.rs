@@ -61,12 +61,12 @@ pub const CPU_IS_WHOLE: RuleText = rule(
 );
 /// Requests of processors.
 pub const CPU_LIMIT_COVERS_REQUEST: RuleText = rule(
-    "!has(self.requests) || !has(self.limits) || !has(self.requests.cpu) || !has(self.limits.cpu) || quantity(string(self.limits.cpu)).compareTo(quantity(string(self.requests.cpu))) >= 0",
+    "!has(self.requests) || !has(self.limits) || !has(self.requests.cpu) || !has(self.limits.cpu) || !isQuantity(string(self.limits.cpu)) || !isQuantity(string(self.requests.cpu)) || quantity(string(self.limits.cpu)).compareTo(quantity(string(self.requests.cpu))) >= 0",
     "limits.cpu must be at least requests.cpu",
 );
 /// Requests of memory.
 pub const MEMORY_LIMIT_COVERS_REQUEST: RuleText = rule(
-    "!has(self.requests) || !has(self.limits) || !has(self.requests.memory) || !has(self.limits.memory) || quantity(self.limits.memory).compareTo(quantity(self.requests.memory)) >= 0",
+    "!has(self.requests) || !has(self.limits) || !has(self.requests.memory) || !has(self.limits.memory) || !isQuantity(self.limits.memory) || !isQuantity(self.requests.memory) || quantity(self.limits.memory).compareTo(quantity(self.requests.memory)) >= 0",
     "limits.memory must be at least requests.memory",
 );
 
@@ -74,12 +74,12 @@ pub const MEMORY_LIMIT_COVERS_REQUEST: RuleText = rule(
 
 /// A volume holds at least a log and a few tables.
 pub const VOLUME_IS_LARGE_ENOUGH: RuleText = rule(
-    "quantity(self.size).compareTo(quantity('1Gi')) >= 0",
+    "!isQuantity(self.size) || quantity(self.size).compareTo(quantity('1Gi')) >= 0",
     "size must be at least 1Gi: a volume holds a log and tables of 64Mi each",
 );
 /// Volumes cannot shrink.
 pub const VOLUME_NEVER_SHRINKS: RuleText = rule(
-    "quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
+    "!isQuantity(self.size) || quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
     "size cannot be decreased; create a new store with smaller volumes and copy the data",
 );
 /// Claims cannot change their class.
@@ -126,10 +126,8 @@ pub const TAG_IS_NOT_LATEST: RuleText = rule(
     "image tag 'latest' is not allowed: a restarted pod could run another version; name a version",
 );
 /// A digest.
-pub const DIGEST_IS_SHA256: RuleText = rule(
-    "self.matches('^sha256:[0-9a-f]{64}$')",
-    "must be sha256: and 64 hexadecimal digits",
-);
+pub const DIGEST_IS_SHA256: RuleText =
+    rule("self.matches('^sha256:[0-9a-f]{64}$')", "must be sha256: and 64 hexadecimal digits");
 
 // What is settled when the store begins.
 
@@ -144,12 +142,12 @@ pub const SHARDS_ARE_FIXED: RuleText =
     rule("self == oldSelf", "shards is immutable; create a new store and copy the data");
 /// The memtable budget is part of what bootstrap settles.
 pub const MEMTABLES_ARE_FIXED: RuleText = rule(
-    "quantity(self).compareTo(quantity(oldSelf)) == 0",
+    "!isQuantity(self) || quantity(self).compareTo(quantity(oldSelf)) == 0",
     "memtableBytes is immutable; create a new store and copy the data",
 );
 /// The size of blocks is part of what bootstrap settles.
 pub const BLOCKS_ARE_FIXED: RuleText = rule(
-    "quantity(self).compareTo(quantity(oldSelf)) == 0",
+    "!isQuantity(self) || quantity(self).compareTo(quantity(oldSelf)) == 0",
     "blockBytes is immutable; create a new store and copy the data",
 );
 
@@ -203,37 +201,37 @@ pub const PRODUCTION_REPLICATES_TABLES: RuleText = rule(
 
 /// A budget of memtables that is neither useless nor absurd.
 pub const MEMTABLES_ARE_SANE: RuleText = rule(
-    "quantity(self).compareTo(quantity('1Mi')) >= 0 && quantity(self).compareTo(quantity('64Gi')) <= 0",
+    "!isQuantity(self) || (quantity(self).compareTo(quantity('1Mi')) >= 0 && quantity(self).compareTo(quantity('64Gi')) <= 0)",
     "memtableBytes must be 1Mi to 64Gi",
 );
 /// A cache that is neither useless nor absurd.
 pub const CACHE_IS_SANE: RuleText = rule(
-    "quantity(self).compareTo(quantity('1Mi')) >= 0 && quantity(self).compareTo(quantity('1Ti')) <= 0",
+    "!isQuantity(self) || (quantity(self).compareTo(quantity('1Mi')) >= 0 && quantity(self).compareTo(quantity('1Ti')) <= 0)",
     "cacheBytes must be 1Mi to 1Ti",
 );
 /// An index node's memory that is neither useless nor absurd.
 pub const INDEX_MEMORY_IS_SANE: RuleText = rule(
-    "quantity(self).compareTo(quantity('16Mi')) >= 0 && quantity(self).compareTo(quantity('1Ti')) <= 0",
+    "!isQuantity(self) || (quantity(self).compareTo(quantity('16Mi')) >= 0 && quantity(self).compareTo(quantity('1Ti')) <= 0)",
     "memoryBytes must be 16Mi to 1Ti",
 );
 /// Blocks that are neither all overhead nor all waste.
 pub const BLOCKS_ARE_SANE: RuleText = rule(
-    "quantity(self).compareTo(quantity('4Ki')) >= 0 && quantity(self).compareTo(quantity('1Mi')) <= 0",
+    "!isQuantity(self) || (quantity(self).compareTo(quantity('4Ki')) >= 0 && quantity(self).compareTo(quantity('1Mi')) <= 0)",
     "blockBytes must be 4Ki to 1Mi",
 );
 /// A frontend is not killed for what it was told to hold.
 pub const FRONTEND_MEMORY_HOLDS_BUDGETS: RuleText = rule(
-    "!has(self.resources.limits) || !has(self.resources.limits.memory) || quantity(self.resources.limits.memory).compareTo(quantity(self.memtableBytes).add(quantity(self.memtableBytes)).add(quantity(self.cacheBytes))) >= 0",
+    "!isQuantity(self.memtableBytes) || !isQuantity(self.cacheBytes) || !has(self.resources.limits) || !has(self.resources.limits.memory) || !isQuantity(self.resources.limits.memory) || quantity(self.resources.limits.memory).compareTo(quantity(self.memtableBytes).add(quantity(self.memtableBytes)).add(quantity(self.cacheBytes))) >= 0",
     "resources.limits.memory must be at least twice memtableBytes plus cacheBytes, or the frontend is killed for what it was told to hold",
 );
 /// An index node's memory is its own.
 pub const INDEX_MEMORY_IS_RESERVED: RuleText = rule(
-    "has(self.resources.limits) && has(self.resources.limits.memory) && has(self.resources.requests) && has(self.resources.requests.memory) && quantity(self.resources.limits.memory).compareTo(quantity(self.resources.requests.memory)) == 0",
+    "has(self.resources.limits) && has(self.resources.limits.memory) && has(self.resources.requests) && has(self.resources.requests.memory) && (!isQuantity(self.resources.limits.memory) || !isQuantity(self.resources.requests.memory) || quantity(self.resources.limits.memory).compareTo(quantity(self.resources.requests.memory)) == 0)",
     "resources.requests.memory and resources.limits.memory must be given and equal: an index node lives in memory that nobody may take from it",
 );
 /// An index node is not killed for what it was told to hold.
 pub const INDEX_MEMORY_HOLDS_PARTS: RuleText = rule(
-    "!has(self.resources.limits) || !has(self.resources.limits.memory) || quantity(self.resources.limits.memory).compareTo(quantity(self.memoryBytes).add(quantity('256Mi'))) >= 0",
+    "!isQuantity(self.memoryBytes) || !has(self.resources.limits) || !has(self.resources.limits.memory) || !isQuantity(self.resources.limits.memory) || quantity(self.resources.limits.memory).compareTo(quantity(self.memoryBytes).add(quantity('256Mi'))) >= 0",
     "resources.limits.memory must be at least memoryBytes plus 256Mi, or the index node is killed for what it was told to hold",
 );
 
@@ -260,8 +258,10 @@ pub const ANNOTATIONS_ARE_FREE: RuleText = rule(
     "annotations that begin with lamina.dev/ are the operator's; choose another prefix",
 );
 /// Names of environment variables.
-pub const VARIABLE_IS_NAME: RuleText =
-    rule("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')", "must consist of letters, digits and '_', and not begin with a digit");
+pub const VARIABLE_IS_NAME: RuleText = rule(
+    "self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
+    "must consist of letters, digits and '_', and not begin with a digit",
+);
 /// Variables by which the operator configures nodes.
 pub const VARIABLE_IS_FREE: RuleText = rule(
     "!self.startsWith('LAMINA_')",

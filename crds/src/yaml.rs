@@ -37,9 +37,12 @@ pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
     let text = text.trim_start_matches('\u{feff}');
     let mut documents = Vec::new();
     for document in serde_yaml::Deserializer::from_str(text) {
-        let value = Value::deserialize(document).map_err(|error| YamlError::Unreadable(error.to_string()))?;
+        // By way of YAML's own value, which refuses a key that is there twice; JSON's takes the last.
+        let value = serde_yaml::Value::deserialize(document)
+            .map_err(|error| YamlError::Unreadable(error.to_string()))?;
         if !value.is_null() {
-            documents.push(value);
+            documents
+                .push(serde_json::to_value(value).map_err(|error| YamlError::Unreadable(error.to_string()))?);
         }
     }
     if documents.is_empty() { Err(YamlError::Empty) } else { Ok(documents) }

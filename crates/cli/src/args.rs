@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::figures::parse_duration;
 use crate::form::Form;
 use crate::rows::Format;
+use crate::waiting::Waiting;
 
 pub use bench::BenchArgs;
 pub use serve::{NodeArgs, UpArgs};
@@ -51,6 +52,9 @@ pub struct StoreArgs {
     /// The longest that a call may take, repetitions included
     #[arg(long, global = true, default_value = "10s", value_parser = parse_duration, help_heading = "Store")]
     pub timeout: Duration,
+    /// What a command waits for.
+    #[arg(skip)]
+    pub waiting: Waiting,
 }
 
 impl StoreArgs {
@@ -65,7 +69,9 @@ impl StoreArgs {
             }
         }
         let options = Options { deadline: self.timeout, ..Options::default() };
-        Ok(Client::connect(self.endpoint.clone()).with(options))
+        let client = Client::connect(self.endpoint.clone()).with(options);
+        self.waiting.add(&client);
+        Ok(client)
     }
 
     /// A failure of this store.
@@ -128,6 +134,14 @@ impl Command {
     /// Whether it runs nodes, until it is stopped.
     pub fn serves(&self) -> bool {
         matches!(self, Command::Up(_) | Command::Frontend(_) | Command::Index(_) | Command::Data(_))
+    }
+
+    /// The option that says how long it waits for the store, and its value.
+    pub fn patience(&self, store: &StoreArgs) -> (&'static str, Duration) {
+        match self {
+            Command::Flush(args) | Command::Compact(args) => ("--wait", args.wait),
+            _ => ("--timeout", store.timeout),
+        }
     }
 
     /// Threads of its runtime; 0: one for each core.

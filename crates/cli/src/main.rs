@@ -7,6 +7,7 @@
 //! | `serve` | `up`, `frontend`, `index`, `data` |
 //! | `failure` | what goes wrong, as one line and an exit code |
 //! | `form`, `rows` | keys and values as text: arguments, TSV, JSON lines |
+//! | `waiting` | what a command waits for, while no answer comes |
 //! | `output`, `figures` | how results look |
 //!
 //! Silence is success, one line is a summary. Results go to standard output, everything else to standard error.
@@ -21,6 +22,7 @@ mod output;
 mod rows;
 mod serve;
 mod status;
+mod waiting;
 
 use std::process::ExitCode;
 
@@ -72,10 +74,12 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         // These end by signals in their own way.
         return dispatch(cli, &farewell).await;
     }
+    let waiting = cli.store.waiting.clone().speak(cli.command.patience(&cli.store));
     tokio::select! {
         biased;
         result = dispatch(cli, &farewell) => result,
         _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted(farewell.sentence())),
+        never = waiting => match never {},
     }
 }
 

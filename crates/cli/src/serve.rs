@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lamina_env::task;
 use lamina_env::time::Duration;
 use lamina_local::processes::ProcessesOptions;
-use lamina_local::{NodeOptions, Processes, Store, UnsyncedVolumes, UpError, UpOptions};
+use lamina_local::{NodeOptions, Processes, StatusPage, Store, UnsyncedVolumes, UpError, UpOptions};
 use lamina_local::{run_data, run_frontend, run_index};
 use lamina_peers::view::Settings;
 use lamina_telemetry::logs::{self, LogForm};
@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::{NodeArgs, UpArgs};
 use crate::failure::Failure;
 use crate::output;
+use crate::status::web;
 
 /// The status page listens so many ports above the clients' door.
 const ADMIN_ABOVE: u16 = 80;
@@ -66,6 +67,7 @@ pub async fn up(args: UpArgs) -> Result<(), Failure> {
             cache_bytes: args.cache,
             index_memory_bytes: args.index_memory,
             log_segment_bytes: args.log_segment,
+            page: Some(StatusPage { html: web::HTML, json: web::json }),
             version: VERSION.to_owned(),
             ..UpOptions::embedded(args.dir.clone())
         };
@@ -190,11 +192,11 @@ fn welcome(
         } else {
             lines.push(format!("  try        export LAMINA_ENDPOINT={first}; lamina put hello world"));
         }
-        lines.push("  status     lamina status --watch".to_owned());
     }
-    if let Some(status) = endpoints.status.first() {
-        lines.push(format!("  metrics    http://{status}/metrics"));
-    }
+    lines.push(match endpoints.status.first() {
+        Some(page) => format!("  status     http://{page}   or: lamina status --watch"),
+        None => "  status     lamina status --watch".to_owned(),
+    });
     lines.push("  stop       Ctrl-C (kill -9 is fine too: what was acknowledged stays)".to_owned());
     output::line(&lines.join("\n"))
 }

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`report`] | what is told, with stable names: the JSON form |
 //! | [`page`] | how it looks on a terminal |
+//! | [`web`] | how it looks in a browser |
 
 mod page;
 mod report;
+pub mod web;
 
 use std::io::{IsTerminal, Write};
 

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use lamina_env::random;
 use lamina_env::time::{self, Duration, Instant};
+use lamina_env::{random, task};
 use lamina_peers::admin::{AdminAnswer, AdminRequest};
-use lamina_peers::kv::{Hello, KvAnswer, KvRequest, Write, Written};
+use lamina_peers::kv::{
+    BatchGet, Get, Hello, KvAnswer, KvRequest, ReleaseSnapshot, Scan, TakeSnapshot, Write, Written,
+};
 use lamina_peers::{Network, Operation};
-use lamina_types::{Error, Reason, RequestContext, RequestId, Result, Version};
+use lamina_types::{Error, Kind, Reason, RequestContext, RequestId, Result, Version};
 
 use crate::batch::Batch;
+use crate::leaders::{Leaders, led};
+use crate::pulse::Pulse;
+use crate::reach::Reach;
 use crate::requests::{Requests, Ticket};
 use crate::route::{Route, may_repeat};
 
@@ -38,18 +43,77 @@ pub struct Caller {
 struct Inner {
     network: Arc<dyn Network>,
     route: Route,
+    leaders: Leaders,
     requests: Requests,
+    pulse: Pulse,
 }
+
+/// How long a leader may take to answer for the first time at its own address.
+const MEETING: Duration = Duration::from_secs(2);
+
+/// An operation on keys: whoever leads them can answer it best.
+pub trait OnKeys {
+    /// One of the keys; `None`: it is about none in particular.
+    fn key(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+impl OnKeys for Get {
+    fn key(&self) -> Option<&[u8]> {
+        Some(&self.key)
+    }
+}
+
+impl OnKeys for BatchGet {
+    fn key(&self) -> Option<&[u8]> {
+        self.keys.first().map(|key| &**key)
+    }
+}
+
+impl OnKeys for Write {
+    fn key(&self) -> Option<&[u8]> {
+        self.operations.first().map(|operation| &*operation.key)
+    }
+}
+
+impl OnKeys for Scan {
+    /// A scan that goes on by a token, or backwards, may begin elsewhere: it is then sent on.
+    fn key(&self) -> Option<&[u8]> {
+        Some(&self.range.start)
+    }
+}
+
+impl OnKeys for Hello {}
+impl OnKeys for TakeSnapshot {}
+impl OnKeys for ReleaseSnapshot {}
 
 impl Caller {
     /// A caller that knows these frontends.
     pub fn new(network: Arc<dyn Network>, addresses: Vec<String>) -> Caller {
-        let inner = Inner { network, route: Route::new(addresses), requests: Requests::default() };
+        let inner = Inner {
+            network,
+            route: Route::new(addresses),
+            leaders: Leaders::default(),
+            requests: Requests::default(),
+            pulse: Pulse::default(),
+        };
         Caller { inner: Arc::new(inner), options: Options::default() }
+    }
+
+    /// For how long calls have been open of which none came to an end; `None`: no call is open.
+    pub fn waits_for(&self) -> Option<Duration> {
+        self.inner.pulse.still_for()
+    }
+
+    /// Who answers now.
+    pub async fn reach(&self) -> Reach {
+        Reach::look(self.inner.network.as_ref(), self.inner.route.addresses()).await
     }
 
     /// Writes a batch: repeated under the same request id.
     pub async fn write(&self, batch: Batch) -> Result<Version> {
+        let _open = self.inner.pulse.open();
         let deadline = time::now() + self.options.deadline;
         let Batch { operations, conditions } = batch;
         let mut write = Write { request_id: None, operations, conditions };
@@ -89,15 +153,16 @@ impl Caller {
     /// A call that changes nothing: repeated as long as that may help.
     pub async fn read<O>(&self, operation: O) -> Result<O::Answer>
     where
-        O: Operation<KvRequest, KvAnswer> + Clone,
+        O: Operation<KvRequest, KvAnswer> + OnKeys + Clone,
     {
+        let _open = self.inner.pulse.open();
         let deadline = time::now() + self.options.deadline;
         self.read_by(deadline, operation).await
     }
 
     async fn read_by<O>(&self, deadline: Instant, operation: O) -> Result<O::Answer>
     where
-        O: Operation<KvRequest, KvAnswer> + Clone,
+        O: Operation<KvRequest, KvAnswer> + OnKeys + Clone,
     {
         let mut attempt = 0;
         loop {
@@ -116,18 +181,31 @@ impl Caller {
 
     async fn once<O>(&self, deadline: Instant, operation: O) -> Result<O::Answer>
     where
-        O: Operation<KvRequest, KvAnswer>,
+        O: Operation<KvRequest, KvAnswer> + OnKeys,
     {
-        let address = self.inner.route.address();
+        self.keep_leaders();
+        let straight = operation.key().and_then(|key| self.inner.leaders.of(key));
+        let address = straight.clone().unwrap_or_else(|| self.inner.route.address());
         let left = deadline.saturating_duration_since(time::now());
         let context = RequestContext::new(random::u128(), millis(left));
         let peer = self.inner.network.kv(&address);
         let result =
             time::timeout(left, peer.call(context, operation)).await.unwrap_or_else(|_| Err(too_late()));
-        if let Err(error) = &result {
-            self.inner.route.learn(&address, error);
+        match &result {
+            Err(error) if straight.is_none() => self.inner.route.learn(&address, error),
+            Err(error) if error.kind() == Kind::Unavailable || error.reason() == Reason::DeadlineExceeded => {
+                self.inner.leaders.doubt(&address);
+            }
+            _ => {}
         }
         result
+    }
+
+    /// Finds out beside the calls who leads, if that is not known, or not known lately.
+    fn keep_leaders(&self) {
+        if self.inner.leaders.must_ask() {
+            drop(task::spawn(find_leaders(self.inner.clone())));
+        }
     }
 
     /// An administrative call: repeated as long as that may help.
@@ -135,6 +213,7 @@ impl Caller {
     where
         O: Operation<AdminRequest, AdminAnswer> + Clone,
     {
+        let _open = self.inner.pulse.open();
         let deadline = time::now() + self.options.deadline;
         let mut attempt = 0;
         loop {
@@ -176,6 +255,38 @@ impl Caller {
             self.inner.requests.forget(id.token);
         }
     }
+}
+
+/// Asks any frontend who leads, and then each leader whether it answers to that name here.
+async fn find_leaders(inner: Arc<Inner>) {
+    let seed = inner.route.address();
+    let greet = async |address: &str| {
+        let context = RequestContext::new(random::u128(), millis(MEETING));
+        let call = inner.network.kv(address).call(context, hello()).await;
+        call.map(|welcome| welcome.view)
+    };
+    let greeted = time::timeout(MEETING, greet(&seed)).await.unwrap_or_else(|_| Err(too_late()));
+    let view = match greeted {
+        Ok(view) => view,
+        Err(error) => {
+            inner.route.learn(&seed, &error);
+            return inner.leaders.found_nothing();
+        }
+    };
+    let mut all = led(&view);
+    let mut known = vec![seed.clone()];
+    for address in all.iter().map(|led| led.address.clone()).collect::<Vec<_>>() {
+        if known.contains(&address) {
+            continue;
+        }
+        // At this address, in this network, may live nobody, or another store.
+        match time::timeout(MEETING, greet(&address)).await {
+            Ok(Ok(theirs)) if theirs.cluster == view.cluster => known.push(address),
+            _ => {}
+        }
+    }
+    all.retain(|led| known.contains(&led.address));
+    inner.leaders.found(all);
 }
 
 /// A request that is open. It is done when this is dropped, however its call ends: whoever gave the call up will not

@@ -12,6 +12,7 @@ use lamina_types::{Result, SnapshotId, Version};
 
 use crate::batch::Batch;
 use crate::caller::{Caller, Options, hello};
+use crate::reach::Reach;
 use crate::scan::{ScanOptions, Scanner};
 
 /// A client of a store. Cheap to clone; clones share connections.
@@ -127,6 +128,17 @@ impl Client {
     /// It did not happen within the deadline.
     pub async fn flush(&self, compact: bool) -> Result<StoreFlushed> {
         self.caller.admin(FlushStore { compact }).await
+    }
+
+    /// For how long calls of this client and its clones have been open of which none came to an end; `None`: no call
+    /// is open. Somebody who waits for it may want to know [`Client::reach`].
+    pub fn waits_for(&self) -> Option<Duration> {
+        self.caller.waits_for()
+    }
+
+    /// Who of the store answers now; takes three seconds at most.
+    pub async fn reach(&self) -> Reach {
+        self.caller.reach().await
     }
 
     /// Whom the client has reached, and what it knows of the cluster.

@@ -17,7 +17,10 @@
 //! | [`batch`] | [`Batch`]: atomic writes with conditions |
 //! | [`scan`] | [`ScanOptions`], pages |
 //! | `caller` | deadlines, repetitions, the last word of a call |
-//! | `route` | who is asked, and who is asked next |
+//! | `leaders` | who leads which keys |
+//! | `route` | who is asked when nobody knows, and who is asked next |
+//! | [`reach`] | who of a store answers: what calls may be waiting for |
+//! | `pulse` | whether calls get on |
 //! | `requests` | request ids, by which a retry takes effect at most once |
 //!
 //! A call is repeated, with the same request id, as long as the store says that it may be, up to the client's
@@ -26,6 +29,9 @@
 pub mod batch;
 mod caller;
 pub mod client;
+mod leaders;
+mod pulse;
+pub mod reach;
 mod requests;
 mod route;
 pub mod scan;
@@ -35,4 +41,5 @@ pub use caller::Options;
 pub use client::{Client, Snapshot};
 pub use lamina_peers::kv::{Expected, Found, Row};
 pub use lamina_types::{Error, KeyRange, Kind, Reason, Result, Version};
+pub use reach::Reach;
 pub use scan::{ScanOptions, Scanner};

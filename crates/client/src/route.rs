@@ -1,5 +1,7 @@
 //! Whom to ask: the frontend that answered last, the leader that another one named, else the next in turn.
 
+use std::sync::Arc;
+
 use lamina_types::{Error, Kind, Reason};
 use parking_lot::Mutex;
 
@@ -8,26 +10,32 @@ pub(crate) struct Route(Mutex<State>);
 
 struct State {
     /// Given by the user, then learnt.
-    addresses: Vec<String>,
+    addresses: Vec<Arc<str>>,
     present: usize,
 }
 
 impl Route {
     /// A route to these frontends.
     pub fn new(addresses: Vec<String>) -> Route {
+        let addresses = addresses.into_iter().map(Arc::from).collect();
         Route(Mutex::new(State { addresses, present: 0 }))
     }
 
     /// The frontend to ask now.
-    pub fn address(&self) -> String {
+    pub fn address(&self) -> Arc<str> {
         let state = self.0.lock();
-        state.addresses.get(state.present).cloned().unwrap_or_default()
+        state.addresses.get(state.present).cloned().unwrap_or_else(|| "".into())
+    }
+
+    /// All frontends that are known.
+    pub fn addresses(&self) -> Vec<String> {
+        self.0.lock().addresses.iter().map(|address| address.to_string()).collect()
     }
 
     /// Learns from a failure of `asked` whom to ask next.
     pub fn learn(&self, asked: &str, error: &Error) {
         let mut state = self.0.lock();
-        if state.addresses.get(state.present).is_none_or(|present| present != asked) {
+        if state.addresses.get(state.present).is_none_or(|present| **present != *asked) {
             // Somebody else has learnt something already.
             return;
         }
@@ -44,9 +52,9 @@ impl Route {
 
 impl State {
     fn go_to(&mut self, address: &str) {
-        let known = self.addresses.iter().position(|known| known == address);
+        let known = self.addresses.iter().position(|known| **known == *address);
         self.present = known.unwrap_or_else(|| {
-            self.addresses.push(address.to_owned());
+            self.addresses.push(address.into());
             self.addresses.len() - 1
         });
     }
@@ -71,12 +79,12 @@ mod tests {
         let route = Route::new(vec!["a".into(), "b".into()]);
         let elsewhere = Error::new(Reason::NotOwner, "").with("leader_address", "c");
         route.learn("a", &elsewhere);
-        assert_eq!(route.address(), "c");
+        assert_eq!(&*route.address(), "c");
         route.learn("a", &Error::new(Reason::Unreachable, ""));
-        assert_eq!(route.address(), "c", "a late failure of another one changes nothing");
+        assert_eq!(&*route.address(), "c", "a late failure of another one changes nothing");
         route.learn("c", &Error::new(Reason::Unreachable, ""));
-        assert_eq!(route.address(), "a");
+        assert_eq!(&*route.address(), "a");
         route.learn("a", &Error::new(Reason::KeyEmpty, ""));
-        assert_eq!(route.address(), "a");
+        assert_eq!(&*route.address(), "a");
     }
 }

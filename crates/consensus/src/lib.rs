@@ -32,5 +32,5 @@ pub use error::{LogFailure, MemberError, OpenError, ProposeError, RoundError};
 pub use machine::{Frozen, StateMachine, Stop};
 pub use options::LogOptions;
 pub use replica::{Leadership, Members, Progress, Replica};
-pub use store::{LogStats, LogStore};
+pub use store::{LogStats, LogStore, Spread};
 pub use wire::RaftWire;

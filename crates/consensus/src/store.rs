@@ -13,7 +13,7 @@ use openraft::Raft;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub use crate::wal::LogStats;
+pub use crate::wal::{LogStats, Spread};
 
 use crate::checkpoint::{Shelf, is_of_another_format};
 use crate::error::{LogFailure, OpenError};

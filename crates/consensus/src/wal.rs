@@ -10,6 +10,7 @@
 //! | [`queue`] | records on their way to the writer |
 //! | [`segment`] | names and files of segments |
 //! | `ahead` | the segment that is allocated ahead |
+//! | [`spread`] | how figures of batches are spread |
 //! | [`writer`] | the one task that writes |
 //! | [`recover`] | from the files of a volume to all this |
 
@@ -18,10 +19,12 @@ pub mod ledger;
 pub mod queue;
 pub mod recover;
 pub mod segment;
+pub mod spread;
 pub mod table;
 pub mod writer;
 
 pub use queue::{Item, LogStats, Wal};
+pub use spread::Spread;
 pub use table::LogTable;
 
 /// Whose record: a replica of a group on this volume.

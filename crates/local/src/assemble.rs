@@ -14,6 +14,7 @@ use lamina_node::{IdentityDoor, Me};
 use lamina_peers::Network;
 use lamina_peers::view::Settings;
 use lamina_rpc::{Guard, Identity, Services};
+use lamina_telemetry::Metrics;
 use lamina_types::Reason;
 
 /// A node that can be served at once, and lives when its future is driven.
@@ -22,6 +23,10 @@ pub struct Node {
     pub services: Services,
     /// Says when it serves.
     pub readiness: Arc<IdentityDoor>,
+    /// To be awaited before the node is stopped by somebody's will, while it lives: others take over what it leads.
+    pub hand_over: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Its figures, with its name as a label.
+    pub metrics: Metrics,
     /// Its life; gives why it ended.
     pub life: Pin<Box<dyn Future<Output = End> + Send>>,
 }
@@ -45,7 +50,9 @@ pub enum End {
 /// # Errors
 /// The volume or the log refuses.
 pub async fn frontend(env: Env, network: Arc<dyn Network>, options: FrontendOptions) -> Result<Node, End> {
+    let metrics = Metrics::of_node(&options.name);
     let node = FrontendNode::open(env, network, options).await.map_err(frontend_end)?;
+    metrics.with_registry(|registry| node.register_metrics(registry));
     let identity = identity_of(node.me());
     let services = Services {
         kv: Some(Guard::everybody(node.kv_peer(), identity.clone())),
@@ -55,12 +62,16 @@ pub async fn frontend(env: Env, network: Arc<dyn Network>, options: FrontendOpti
         ..Services::default()
     };
     let readiness = node.readiness();
-    Ok(Node { services, readiness, life: Box::pin(async move { frontend_end(node.run().await) }) })
+    let hand_over = node.hand_over();
+    let life = Box::pin(async move { frontend_end(node.run().await) });
+    Ok(Node { services, readiness, metrics, hand_over, life })
 }
 
 /// An index node.
 pub fn index(network: Arc<dyn Network>, options: IndexOptions) -> Node {
+    let metrics = Metrics::of_node(&options.name);
     let node = IndexNode::new(network, options);
+    metrics.with_registry(|registry| registry.register_collector(Box::new(node.metrics())));
     let identity = identity_of(node.me());
     let services = Services {
         index: Some(Guard::members(node.index_peer(), identity.clone())),
@@ -68,7 +79,8 @@ pub fn index(network: Arc<dyn Network>, options: IndexOptions) -> Node {
         ..Services::default()
     };
     let readiness = node.readiness();
-    Node { services, readiness, life: Box::pin(async move { End::Refused(node.run().await.to_string()) }) }
+    let life = Box::pin(async move { End::Refused(node.run().await.to_string()) });
+    Node { services, readiness, metrics, hand_over: Box::pin(std::future::ready(())), life }
 }
 
 /// A data node.
@@ -77,7 +89,9 @@ pub fn index(network: Arc<dyn Network>, options: IndexOptions) -> Node {
 /// The volume refuses.
 pub async fn data(env: Env, network: Arc<dyn Network>, options: DataNodeOptions) -> Result<Node, End> {
     let refused = |ended: lamina_data::Ended| End::Refused(ended.to_string());
+    let metrics = Metrics::of_node(&options.name);
     let node = DataNode::open(env, network, options).await.map_err(refused)?;
+    metrics.with_registry(|registry| node.service().metrics().register(registry));
     let identity = identity_of(node.me());
     let services = Services {
         data: Some(Guard::members(node.data_peer(), identity.clone())),
@@ -85,7 +99,8 @@ pub async fn data(env: Env, network: Arc<dyn Network>, options: DataNodeOptions)
         ..Services::default()
     };
     let readiness = node.readiness();
-    Ok(Node { services, readiness, life: Box::pin(async move { refused(node.run().await) }) })
+    let life = Box::pin(async move { refused(node.run().await) });
+    Ok(Node { services, readiness, metrics, hand_over: Box::pin(std::future::ready(())), life })
 }
 
 fn frontend_end(ended: lamina_frontend::Ended) -> End {
@@ -105,7 +120,7 @@ fn frontend_end(ended: lamina_frontend::Ended) -> End {
 
 /// The guard's picture of who this node is, brought up to date until it is settled.
 fn identity_of(me: Arc<Me>) -> Arc<Identity> {
-    let identity = Arc::new(Identity::new(me.cluster(), me.node()));
+    let identity = Arc::new(Identity::new(me.cluster(), me.node()).named(me.name()));
     let settled = identity.clone();
     drop(task::spawn(async move {
         while settled.cluster().is_none() || settled.node().is_none() {

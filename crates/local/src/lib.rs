@@ -5,9 +5,11 @@
 //! | [`store`] | [`Store`]: a whole store in one process, supervised |
 //! | [`assemble`] | one node of each role behind its guard |
 //! | [`network`] | peers inside one process |
+//! | `overview` | what the HTTP door shows of the nodes of this process |
 //! | [`directory`] | what lies in the directory of `lamina up` |
 //! | [`error`] | why a store does not start, or ended |
 //! | [`entrance`] | what is looked at before a store starts there, and before anything is written |
+//! | `patience` | what a start that takes long waits for |
 //! | [`volumes`] | where the volumes of nodes come from |
 //! | [`keeper`] | replaces nodes whose volume is lost |
 //! | [`process`] | one node as a process of its own, over gRPC |
@@ -21,6 +23,8 @@ pub mod entrance;
 pub mod error;
 pub mod keeper;
 pub mod network;
+mod overview;
+mod patience;
 pub mod process;
 pub mod processes;
 pub mod store;
@@ -31,5 +35,5 @@ pub use lamina_consensus::verify_checkpoint;
 pub use network::LocalNetwork;
 pub use process::{NodeOptions, run_data, run_frontend, run_index};
 pub use processes::Processes;
-pub use store::{Store, UpOptions};
+pub use store::{StatusPage, Store, UpOptions};
 pub use volumes::{OsVolumes, UnsyncedVolumes, Volumes};

@@ -11,15 +11,14 @@ use lamina_env::disk::os::OsDisk;
 use lamina_env::task;
 use lamina_frontend::FrontendOptions;
 use lamina_index::IndexOptions;
-use lamina_node::IdentityDoor;
 use lamina_peers::Network;
 use lamina_rpc::{GrpcNetwork, ServerOptions, serve};
 use lamina_telemetry::http::{HttpDoor, HttpOptions};
-use lamina_telemetry::metrics::Metrics;
 use lamina_types::Role;
 
 use crate::assemble::{self, End, Node};
 use crate::error::UpError;
+use crate::overview::Overview;
 
 /// How one node is started.
 #[derive(Clone, Debug)]
@@ -108,16 +107,18 @@ async fn run(
     options: NodeOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), UpError> {
+    let overview = Overview::new(&options.version).map_err(|error| UpError::Refused(error.to_string()))?;
+    overview.came(role, &options.name, node.metrics, node.readiness);
     let server = serve(ServerOptions {
         listen: options.listen.clone(),
         services: node.services,
-        calls: None,
+        calls: Some(overview.calls()),
         reflection: role == Role::Frontend,
     })
     .await
     .map_err(UpError::Listen)?;
     let _door = match &options.admin_listen {
-        Some(listen) => Some(open_door(listen, node.readiness.clone()).await?),
+        Some(listen) => Some(open_door(listen, &overview).await?),
         None => None,
     };
     tracing::info!(node = options.name, address = %server.address(), "listening");
@@ -125,6 +126,7 @@ async fn run(
     tokio::select! {
         biased;
         () = shutdown => {
+            node.hand_over.await;
             server.drain().await;
             Ok(())
         }
@@ -135,18 +137,12 @@ async fn run(
     }
 }
 
-async fn open_door(listen: &str, readiness: Arc<IdentityDoor>) -> Result<HttpDoor, UpError> {
-    let ready = move || {
-        if readiness.is_ready() {
-            Ok(())
-        } else {
-            Err("the node has not loaded and registered yet".to_owned())
-        }
-    };
+async fn open_door(listen: &str, overview: &Overview) -> Result<HttpDoor, UpError> {
+    let readiness = overview.clone();
     let options = HttpOptions {
         listen: listen.to_owned(),
-        metrics: Metrics::new(),
-        ready: Arc::new(ready),
+        metrics: overview.metrics().clone(),
+        ready: Arc::new(move || readiness.ready()),
         page: None,
     };
     let doing = "opening the port for status and metrics".to_owned();

@@ -26,6 +26,7 @@ use crate::directory::{Directory, Endpoints, names};
 use crate::entrance::{Entered, enter};
 use crate::error::{READY, UpError, io};
 use crate::keeper::Keeper;
+use crate::patience::Patience;
 use crate::volumes::{OsVolumes, Volumes};
 
 /// Before a process that ended is started again.
@@ -186,7 +187,8 @@ impl Processes {
     }
 
     async fn identify(&mut self, network: &GrpcNetwork, address: &str) -> Result<Identity, UpError> {
-        let deadline = time::now() + READY;
+        let (deadline, client) = (time::now() + READY, self.client());
+        let mut patience = Patience::new(time::now());
         loop {
             let peer = network.admin(address);
             match peer.call(RequestContext::new(random::u128(), 1_000), Identify {}).await {
@@ -194,7 +196,7 @@ impl Processes {
                 Err(error) if time::now() >= deadline => {
                     return Err(UpError::NotReady { why: error.to_string() });
                 }
-                Err(_) => {}
+                Err(error) => patience.speak(&client, error.message()).await,
             }
             if let Ok(error) = self.ended.try_recv() {
                 return Err(error);
@@ -206,6 +208,7 @@ impl Processes {
     async fn wait_until_ready(&mut self, started: time::Instant, record: &Bootstrap) -> Result<(), UpError> {
         let (network, client) = (GrpcNetwork::new(), self.client());
         let mut why = String::from("no node has answered yet");
+        let mut patience = Patience::new(started);
         while started.elapsed() < READY {
             if let Ok(error) = self.ended.try_recv() {
                 return Err(error);
@@ -216,9 +219,11 @@ impl Processes {
                 Ok(_) => return Ok(()),
                 Err(error) => why = error.to_string(),
             }
+            patience.speak(&client, &why).await;
             time::sleep(Duration::from_millis(10)).await;
         }
-        Err(UpError::NotReady { why: why + &self.keeper.complaint() })
+        let reach = client.reach().await;
+        Err(UpError::NotReady { why: format!("{why}; {reach}{}", self.keeper.complaint()) })
     }
 }
 

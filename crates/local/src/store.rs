@@ -19,11 +19,10 @@ use lamina_env::{Env, random};
 use lamina_frontend::FrontendOptions;
 use lamina_index::IndexOptions;
 use lamina_peers::Network;
-use lamina_peers::admin::{Bootstrap, FirstMember, Identify};
+use lamina_peers::admin::{Bootstrap, FirstMember, Identify, Status};
 use lamina_peers::view::Settings;
 use lamina_rpc::{Server, ServerOptions, Services, serve};
-use lamina_telemetry::http::{HttpDoor, HttpOptions};
-use lamina_telemetry::metrics::Metrics;
+use lamina_telemetry::http::{HttpDoor, HttpOptions, Page};
 use lamina_types::{ClusterId, RequestContext, Role};
 use tokio::sync::mpsc;
 
@@ -33,6 +32,8 @@ use crate::entrance::{Entered, enter};
 use crate::error::{READY, UpError, io};
 use crate::keeper::Keeper;
 use crate::network::LocalNetwork;
+use crate::overview::Overview;
+use crate::patience::Patience;
 use crate::volumes::{OsVolumes, Volumes};
 
 /// How a store is started.
@@ -54,8 +55,19 @@ pub struct UpOptions {
     pub log_segment_bytes: u64,
     /// Where volumes come from.
     pub volumes: Arc<dyn Volumes>,
+    /// What is shown at `admin_listen` beside that; `None`: no page.
+    pub page: Option<StatusPage>,
     /// The version of the program.
     pub version: String,
+}
+
+/// The page of a store for people.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusPage {
+    /// The document; it asks for `status.json`.
+    pub html: &'static str,
+    /// The state of the store as that JSON.
+    pub json: fn(&Status) -> String,
 }
 
 impl UpOptions {
@@ -70,6 +82,7 @@ impl UpOptions {
             index_memory_bytes: 1 << 30,
             log_segment_bytes: LogOptions::default().segment_bytes,
             volumes: Arc::new(OsVolumes),
+            page: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -86,6 +99,7 @@ pub struct Store {
     ended: mpsc::Receiver<UpError>,
     nodes: TaskGroup,
     keeper: Keeper,
+    overview: Overview,
     server: Option<Server>,
     _http: Option<HttpDoor>,
     _lock: Box<dyn Lock>,
@@ -106,6 +120,8 @@ impl Store {
         let nodes = TaskGroup::new();
         let frontends = names(Role::Frontend, settings.frontends);
         let keeper = Keeper::new(Arc::new(network.clone()), frontends.clone());
+        let overview =
+            Overview::new(&options.version).map_err(|error| UpError::Refused(error.to_string()))?;
         let supervisor = Supervisor {
             directory: directory.clone(),
             network: network.clone(),
@@ -115,6 +131,7 @@ impl Store {
             end,
             nodes: nodes.clone(),
             keeper: keeper.clone(),
+            overview: overview.clone(),
         };
         supervisor.start_all(&settings).await?;
         let cluster = supervisor.bootstrap(record, &settings).await?;
@@ -129,6 +146,7 @@ impl Store {
             ended,
             nodes,
             keeper,
+            overview,
             server: None,
             _http: None,
             _lock: lock,
@@ -193,6 +211,7 @@ impl Store {
     async fn wait_until_ready(&mut self, started: Instant) -> Result<(), UpError> {
         let client = self.client();
         let mut why = String::from("no node has answered yet");
+        let mut patience = Patience::new(started);
         while started.elapsed() < READY {
             if let Ok(error) = self.ended.try_recv() {
                 self.nodes.stop();
@@ -205,34 +224,53 @@ impl Store {
                 Ok(_) => return Ok(()),
                 Err(error) => why = error.to_string(),
             }
+            patience.speak(&client, &why).await;
             time::sleep(Duration::from_millis(5)).await;
         }
+        let reach = client.reach().await;
         self.nodes.stop();
-        Err(UpError::NotReady { why: why + &self.keeper.complaint() })
+        Err(UpError::NotReady { why: format!("{why}; {reach}{}", self.keeper.complaint()) })
     }
 
     async fn open_doors(&mut self, options: &UpOptions) -> Result<(), UpError> {
         if let Some(listen) = &options.listen {
             let services = self.client_services();
-            let server =
-                serve(ServerOptions { listen: listen.clone(), services, calls: None, reflection: true })
-                    .await
-                    .map_err(UpError::Listen)?;
+            let server = serve(ServerOptions {
+                listen: listen.clone(),
+                services,
+                calls: Some(self.overview.calls()),
+                reflection: true,
+            })
+            .await
+            .map_err(UpError::Listen)?;
             self.endpoints.clients = vec![server.address().to_string()];
             self.server = Some(server);
         }
         if let Some(listen) = &options.admin_listen {
+            let readiness = self.overview.clone();
             let http = HttpOptions {
                 listen: listen.clone(),
-                metrics: Metrics::new(),
-                ready: Arc::new(|| Ok(())),
-                page: None,
+                metrics: self.overview.metrics().clone(),
+                ready: Arc::new(move || readiness.ready()),
+                page: options.page.map(|page| self.page(page)),
             };
             let door = HttpDoor::open(http).await.map_err(io("opening the port for status and metrics"))?;
             self.endpoints.status = vec![door.address().to_string()];
             self._http = Some(door);
         }
         Ok(())
+    }
+
+    fn page(&self, StatusPage { html, json }: StatusPage) -> Page {
+        let client = self.client();
+        let status: lamina_telemetry::http::Status = Arc::new(move || {
+            let client = client.clone();
+            Box::pin(async move {
+                let status = client.status().await.map_err(|error| error.to_string())?;
+                Ok(json(&status))
+            })
+        });
+        Page { html, status }
     }
 
     /// The one client door: the first frontend's, which sends on to whoever leads.
@@ -263,6 +301,7 @@ struct Supervisor {
     end: mpsc::Sender<UpError>,
     nodes: TaskGroup,
     keeper: Keeper,
+    overview: Overview,
 }
 
 impl Supervisor {
@@ -276,6 +315,9 @@ impl Supervisor {
             .into_iter()
             .flat_map(|(role, count)| names(role, count).into_iter().map(move |name| (role, name)))
             .collect();
+        for (role, name) in &all {
+            self.overview.expect(*role, name);
+        }
         let opened = join_all(all.iter().map(|(role, name)| self.open(*role, name))).await;
         for ((role, name), node) in all.into_iter().zip(opened) {
             match node {
@@ -349,6 +391,7 @@ impl Supervisor {
 
     fn run(&self, role: Role, name: String, (node, group): (Node, TaskGroup)) {
         self.network.serve(&name, node.services.clone());
+        self.overview.came(role, &name, node.metrics.clone(), node.readiness.clone());
         let supervisor = self.clone();
         drop(self.nodes.spawn(async move {
             // Whatever ends this task ends everything that the node has started.
@@ -356,6 +399,7 @@ impl Supervisor {
             let life = group.0.spawn(node.life);
             let end = life.await.unwrap_or_else(|error| End::Failed(format!("{name} has crashed: {error}")));
             supervisor.network.withdraw(&name);
+            supervisor.overview.left(&name);
             drop(group);
             match end {
                 End::Corrupt(why) => supervisor.replace(role, name, why).await,

@@ -416,4 +416,6 @@ pub struct DataStats {
     pub jobs: u64,
     /// Blocks that the scrubber has verified since the start.
     pub scrubbed_blocks: u64,
+    /// Copies in which damage was found since the start: when it rises, [`ListTables`] names a copy to be replaced.
+    pub damage_found: u64,
 }

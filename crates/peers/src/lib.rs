@@ -38,5 +38,5 @@ pub use group::GroupPeer;
 pub use index::IndexPeer;
 pub use kv::KvPeer;
 pub use network::Network;
-pub use port::{Operation, Peer, Port};
+pub use port::{Named, Operation, Peer, Port};
 pub use raft::RaftPeer;

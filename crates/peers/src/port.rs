@@ -1,5 +1,6 @@
 //! The form of every port.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -23,6 +24,12 @@ pub trait Operation<Q, A>: Send + 'static {
 
     /// The answer taken out of the port's enumeration; `None` if it answers another request.
     fn from_answer(answer: A) -> Option<Self::Answer>;
+}
+
+/// A request of any port, by its name.
+pub trait Named {
+    /// The name, for logs, metrics and traces.
+    fn name(&self) -> &'static str;
 }
 
 /// Somebody to call. Cheap to clone.
@@ -53,7 +60,7 @@ impl<Q: Send + 'static, A: Send + 'static> Peer<Q, A> {
         &self,
         context: RequestContext,
         request: Q,
-    ) -> impl Future<Output = Result<A>> + Send + Unpin + '_ {
+    ) -> Pin<Box<dyn Future<Output = Result<A>> + Send + '_>> {
         self.0.call(context, request)
     }
 }
@@ -87,6 +94,10 @@ macro_rules! port {
             pub const fn name(&self) -> &'static str {
                 match self { $($request::$name(_) => stringify!($name),)* }
             }
+        }
+
+        impl $crate::Named for $request {
+            fn name(&self) -> &'static str { self.name() }
         }
 
         $(

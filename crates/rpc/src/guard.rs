@@ -1,18 +1,22 @@
 //! Who may speak to this node (rule G5): only its own store, only the newest start of each node, and only who means it.
 //!
-//! A [`Guard`] stands before a peer, in process as well as behind a port, so both refuse the same.
+//! A [`Guard`] stands before a peer, in process as well as behind a port, so both refuse the same. It also opens the one
+//! span of each request, at level `debug`: with the request's id, which a request keeps on its way from node to node.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use lamina_peers::{Peer, Port};
+use lamina_peers::{Named, Peer, Port};
 use lamina_types::{ClusterId, Error, Incarnation, NodeId, Reason, RequestContext, Result, Sender};
 use parking_lot::Mutex;
+use tracing::Instrument;
 
 /// Who this node is, and which starts of other nodes it has heard of. Share one among all guards of a node.
 #[derive(Debug, Default)]
 pub struct Identity {
+    /// How traces call the node.
+    name: String,
     state: Mutex<State>,
 }
 
@@ -27,7 +31,14 @@ struct State {
 impl Identity {
     /// A node, and its store if it has one already. An index node learns both later.
     pub fn new(cluster: Option<ClusterId>, node: Option<NodeId>) -> Identity {
-        Identity { state: Mutex::new(State { cluster, node, incarnations: BTreeMap::new() }) }
+        let state = State { cluster, node, incarnations: BTreeMap::new() };
+        Identity { name: String::new(), state: Mutex::new(state) }
+    }
+
+    /// The same node with a name for traces: `frontend-0`.
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Identity {
+        Identity { name: name.into(), ..self }
     }
 
     /// The node has become a member of a store.
@@ -117,7 +128,7 @@ pub struct Guard<Q, A> {
     members_only: bool,
 }
 
-impl<Q: Send + 'static, A: Send + 'static> Guard<Q, A> {
+impl<Q: Named + Send + 'static, A: Send + 'static> Guard<Q, A> {
     /// Lets only nodes of this store in: for the index, data, raft and group ports.
     pub fn members(inner: Peer<Q, A>, identity: Arc<Identity>) -> Peer<Q, A> {
         Peer::new(Arc::new(Guard { inner, identity, members_only: true }))
@@ -130,11 +141,29 @@ impl<Q: Send + 'static, A: Send + 'static> Guard<Q, A> {
     }
 }
 
-#[async_trait]
-impl<Q: Send + 'static, A: Send + 'static> Port<Q, A> for Guard<Q, A> {
-    async fn call(&self, context: RequestContext, request: Q) -> Result<A> {
-        self.identity.admit(&context, self.members_only)?;
-        self.inner.forward(context, request).await
+impl<Q: Named + Send + 'static, A: Send + 'static> Port<Q, A> for Guard<Q, A> {
+    /// Written out, so that a request that may come in costs no future of the guard's own.
+    fn call<'a, 'call>(
+        &'a self,
+        context: RequestContext,
+        request: Q,
+    ) -> Pin<Box<dyn Future<Output = Result<A>> + Send + 'call>>
+    where
+        'a: 'call,
+        Self: 'call,
+    {
+        if let Err(error) = self.identity.admit(&context, self.members_only) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        let span = tracing::debug_span!(
+            "request",
+            node = &*self.identity.name,
+            operation = request.name(),
+            id = %format_args!("{:032x}", context.trace)
+        );
+        let work = self.inner.forward(context, request);
+        // Nobody listens: then a request costs the look at a flag, and no more.
+        if span.is_disabled() { work } else { Box::pin(work.instrument(span)) }
     }
 }
 

@@ -1,13 +1,14 @@
 //! Rate, errors and duration of the operations that a process serves, by port and operation.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 
-use crate::metrics::{Metrics, NameError, seconds_histogram};
+use crate::durations::Durations;
+use crate::metrics::{Metrics, NameError};
 
 /// The result of an operation that succeeded; others are named by their reason, in capitals.
 pub const OK: &str = "OK";
@@ -29,7 +30,15 @@ struct DurationLabels {
 #[derive(Clone, Debug)]
 pub struct Calls {
     calls: Family<CallLabels, Counter>,
-    seconds: Family<DurationLabels, Histogram, fn() -> Histogram>,
+    seconds: Family<DurationLabels, Durations>,
+    known: Arc<OnceLock<Box<Known>>>,
+}
+
+/// A list of what was looked up, which only grows: read without a lock.
+#[derive(Debug)]
+struct Known {
+    of: CallsOf,
+    next: OnceLock<Box<Known>>,
 }
 
 /// The metrics of one operation, looked up once: what a stream keeps, because looking up costs more than counting.
@@ -38,8 +47,8 @@ pub struct CallsOf {
     port: &'static str,
     operation: &'static str,
     ok: Counter,
-    seconds: Histogram,
-    all: Calls,
+    seconds: Durations,
+    calls: Family<CallLabels, Counter>,
 }
 
 impl Calls {
@@ -48,10 +57,7 @@ impl Calls {
     /// # Errors
     /// They are registered already.
     pub fn register(metrics: &Metrics) -> Result<Calls, NameError> {
-        let calls = Calls {
-            calls: Family::default(),
-            seconds: Family::new_with_constructor(seconds_histogram as fn() -> Histogram),
-        };
+        let calls = Calls { calls: Family::default(), seconds: Family::default(), known: Arc::default() };
         metrics.register("lamina_rpc_calls_total", "Operations answered", calls.calls.clone())?;
         metrics.register("lamina_rpc_call_seconds", "Time from receipt to answer", calls.seconds.clone())?;
         Ok(calls)
@@ -61,7 +67,20 @@ impl Calls {
     pub fn of(&self, port: &'static str, operation: &'static str) -> CallsOf {
         let ok = self.calls.get_or_create_owned(&CallLabels { port, operation, result: OK });
         let seconds = self.seconds.get_or_create_owned(&DurationLabels { port, operation });
-        CallsOf { port, operation, ok, seconds, all: self.clone() }
+        CallsOf { port, operation, ok, seconds, calls: self.calls.clone() }
+    }
+
+    /// Counts one answer of an operation: for callers that cannot keep a [`CallsOf`]. Looks it up once all the same.
+    pub fn record(&self, port: &'static str, operation: &'static str, result: &'static str, took: Duration) {
+        let mut place = &*self.known;
+        loop {
+            let known =
+                place.get_or_init(|| Box::new(Known { of: self.of(port, operation), next: OnceLock::new() }));
+            if known.of.port == port && known.of.operation == operation {
+                return known.of.record(result, took);
+            }
+            place = &known.next;
+        }
     }
 }
 
@@ -77,9 +96,9 @@ impl CallsOf {
             self.ok.inc();
         } else {
             let labels = CallLabels { port: self.port, operation: self.operation, result };
-            self.all.calls.get_or_create(&labels).inc();
+            self.calls.get_or_create(&labels).inc();
         }
-        self.seconds.observe(duration.as_secs_f64());
+        self.seconds.observe(duration);
     }
 }
 
@@ -101,5 +120,26 @@ mod tests {
         );
         assert!(text.contains(r#"result="OVERLOADED"} 1"#), "{text}");
         assert!(text.contains(r#"lamina_rpc_call_seconds_count{port="kv",operation="Get"} 3"#), "{text}");
+    }
+
+    #[test]
+    fn operations_that_are_counted_by_name_are_counted_with_those_that_were_looked_up() {
+        let metrics = Metrics::new();
+        let calls = Calls::register(&metrics).unwrap();
+        calls.of("kv", "Get").record(OK, Duration::from_micros(80));
+        for (port, operation) in
+            [("kv", "Get"), ("admin", "Get"), ("kv", "Write"), ("kv", "Get"), ("kv", "Write")]
+        {
+            calls.record(port, operation, OK, Duration::from_micros(80));
+        }
+        let text = metrics.encode();
+        for (port, operation, count) in [("kv", "Get", 3), ("admin", "Get", 1), ("kv", "Write", 2)] {
+            let labels = format!(r#"port="{port}",operation="{operation}""#);
+            assert!(
+                text.contains(&format!(r#"lamina_rpc_calls_total{{{labels},result="OK"}} {count}"#)),
+                "{text}"
+            );
+            assert!(text.contains(&format!("lamina_rpc_call_seconds_count{{{labels}}} {count}")), "{text}");
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! The HTTP door for people and machines that watch: `/live`, `/ready`, `/metrics`, and a page at `/`.
+//! The HTTP door for people and machines that watch: `/live`, `/ready`, `/metrics`, and a page at `/` with `/status.json`.
 //!
 //! It serves no data and changes nothing. It has a port of its own, so that it answers while the service is busy.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -19,8 +20,21 @@ use crate::metrics::Metrics;
 /// Says whether the service is ready; if not, why, in one sentence.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// Gives the page at `/` as HTML.
-pub type Page = Arc<dyn Fn() -> String + Send + Sync>;
+/// Gives the present state as JSON, or why it cannot.
+pub type Status = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Send + Sync>;
+
+/// The page at `/` and what it shows.
+#[derive(Clone)]
+pub struct Page {
+    /// One document without anything from elsewhere; it asks for `status.json` by itself.
+    pub html: &'static str,
+    /// What is served at `/status.json`.
+    pub status: Status,
+}
+
+/// The page runs its own script and style, talks to its own door, and takes nothing from elsewhere.
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+                      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What the door shows.
 #[derive(Clone)]
@@ -77,17 +91,31 @@ fn router(options: HttpOptions) -> Router {
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
+        .route("/status.json", get(status))
         .with_state(Arc::new(options))
 }
 
-async fn page(State(options): State<Arc<HttpOptions>>) -> Html<String> {
-    Html(match &options.page {
-        Some(page) => page(),
-        None => {
-            "<p><a href=\"/live\">live</a> <a href=\"/ready\">ready</a> <a href=\"/metrics\">metrics</a></p>"
-                .into()
+async fn page(State(options): State<Arc<HttpOptions>>) -> Response {
+    let html = options.page.as_ref().map_or(
+        "<p><a href=\"/live\">live</a> <a href=\"/ready\">ready</a> <a href=\"/metrics\">metrics</a></p>",
+        |page| page.html,
+    );
+    ([(header::CONTENT_SECURITY_POLICY, POLICY), (header::CACHE_CONTROL, "no-cache")], Html(html))
+        .into_response()
+}
+
+async fn status(State(options): State<Arc<HttpOptions>>) -> Response {
+    let Some(page) = &options.page else {
+        return (StatusCode::NOT_FOUND, "this process shows no status; ask a frontend: lamina status\n")
+            .into_response();
+    };
+    match (page.status)().await {
+        Ok(json) => {
+            let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+            (headers, json).into_response()
         }
-    })
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
 }
 
 async fn ready(State(options): State<Arc<HttpOptions>>) -> Response {

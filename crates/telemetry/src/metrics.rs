@@ -3,15 +3,19 @@
 //! The rule is docs/metrics.md. A name that breaks it cannot be registered here; of what a service registers by itself
 //! ([`Metrics::with_registry`]) [`Metrics::check`] tells, in the service's tests.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::durations::Durations;
 use crate::memory::MemoryCollector;
 
 /// What a metric's name may start with, after `lamina_`.
@@ -37,6 +41,9 @@ pub const OTHER_UNITS: [&str; 16] = [
     "mib",
     "percent",
 ];
+
+/// The last line of the format.
+const END: &str = "# EOF";
 
 /// A name that breaks the rule.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -97,12 +104,31 @@ pub struct Metrics {
 struct Inner {
     registry: Registry,
     names: Vec<String>,
+    /// Of nodes in this process, by their names.
+    nodes: BTreeMap<String, Metrics>,
 }
 
 impl Metrics {
     /// An empty registry.
     pub fn new() -> Metrics {
         Metrics::default()
+    }
+
+    /// The empty registry of one node: all that it shows has the label `node`.
+    pub fn of_node(node: &str) -> Metrics {
+        let label = (Cow::Borrowed("node"), Cow::Owned(node.to_owned()));
+        let inner = Inner { registry: Registry::with_labels([label].into_iter()), ..Inner::default() };
+        Metrics { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// Shows the metrics of a node of this process too, in place of those of an earlier node of this name.
+    pub fn show_node(&self, node: &str, metrics: Metrics) {
+        self.inner.lock().nodes.insert(node.to_owned(), metrics);
+    }
+
+    /// Does not show a node any more.
+    pub fn hide_node(&self, node: &str) {
+        self.inner.lock().nodes.remove(node);
     }
 
     /// Registers a metric of any type, for instance a family with labels. `help` is one sentence without its full stop.
@@ -117,8 +143,9 @@ impl Metrics {
             return Err(NameError::Twice(name.to_owned()));
         }
         inner.names.push(name.to_owned());
-        // The library puts `_total` behind the name of a counter by itself.
-        inner.registry.register(name.strip_suffix("_total").unwrap_or(name), help, metric);
+        // The library puts `_total` behind the name of a counter by itself, and `_info` behind that of an info.
+        let bare = name.strip_suffix("_total").or_else(|| name.strip_suffix("_info"));
+        inner.registry.register(bare.unwrap_or(name), help, metric);
         Ok(())
     }
 
@@ -149,13 +176,26 @@ impl Metrics {
     ///
     /// # Errors
     /// As [`Metrics::register`].
-    pub fn seconds(&self, name: &str, help: &str) -> Result<Histogram, NameError> {
+    pub fn seconds(&self, name: &str, help: &str) -> Result<Durations, NameError> {
         if !name.ends_with("_seconds") {
             return Err(NameError::Ending(name.to_owned()));
         }
-        let histogram = seconds_histogram();
+        let histogram = Durations::default();
         self.register(name, help, histogram.clone())?;
         Ok(histogram)
+    }
+
+    /// Shows what runs here and since when: `lamina_process_build_info` with the version as a label, and
+    /// `lamina_process_start_time_seconds`, a time of day in seconds since 1970.
+    ///
+    /// # Errors
+    /// They are shown already.
+    pub fn show_build(&self, version: &str, start_ms: u64) -> Result<(), NameError> {
+        let start: Gauge<f64, AtomicU64> = Gauge::default();
+        start.set(start_ms as f64 / 1_000.0);
+        self.register("lamina_process_start_time_seconds", "When the process began", start)?;
+        let info = Info::new([("version", version.to_owned())]);
+        self.register("lamina_process_build_info", "What runs here", info)
     }
 
     /// Shows what the allocator holds, if it is jemalloc: `lamina_process_allocated_bytes` and
@@ -190,6 +230,13 @@ impl Metrics {
 
     /// All metrics in the OpenMetrics text format.
     pub fn encode(&self) -> String {
+        let mut texts = vec![self.encode_own()];
+        let nodes: Vec<Metrics> = self.inner.lock().nodes.values().cloned().collect();
+        texts.extend(nodes.iter().map(Metrics::encode_own));
+        merge(&texts)
+    }
+
+    fn encode_own(&self) -> String {
         let mut out = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut out, &self.inner.lock().registry);
@@ -197,9 +244,30 @@ impl Metrics {
     }
 }
 
-/// A histogram of seconds, from 50 µs to 26 s, each bucket twice the one before.
-pub fn seconds_histogram() -> Histogram {
-    Histogram::new(exponential_buckets(0.000_05, 2.0, 20))
+/// Texts of several registries as one: OpenMetrics wants each family once, with all of its samples behind it.
+fn merge(texts: &[String]) -> String {
+    let mut families: BTreeMap<&str, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
+    for text in texts {
+        let mut family = "";
+        for line in text.lines().filter(|line| *line != END) {
+            let Some(described) = line.strip_prefix("# ") else {
+                families.entry(family).or_default().1.push(line);
+                continue;
+            };
+            family = described.split(' ').nth(1).unwrap_or_default();
+            let head = &mut families.entry(family).or_default().0;
+            if !head.contains(&line) {
+                head.push(line);
+            }
+        }
+    }
+    let lines = families.into_values().flat_map(|(head, samples)| head.into_iter().chain(samples));
+    let mut out = String::new();
+    for line in lines.chain([END]) {
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
 }
 
 #[cfg(test)]
@@ -237,5 +305,29 @@ mod tests {
             registry.register("lamina_data_pause_ms", "No", Counter::<u64>::default())
         });
         assert!(matches!(metrics.check(), Err(NameError::Unit(_))));
+    }
+
+    #[test]
+    fn nodes_of_one_process_share_their_families_and_have_a_label_each() {
+        let process = Metrics::new();
+        process.gauge("lamina_process_open_files", "Files").unwrap().set(3);
+        for (node, tables) in [("data-0", 5), ("data-1", 7), ("data-1", 8)] {
+            let metrics = Metrics::of_node(node);
+            metrics.gauge("lamina_data_tables", "Tables").unwrap().set(tables);
+            metrics
+                .seconds("lamina_data_read_seconds", "Reads")
+                .unwrap()
+                .observe(std::time::Duration::from_millis(100));
+            process.show_node(node, metrics);
+        }
+        let text = process.encode();
+        assert_eq!(process.check(), Ok(()), "each family is described once: {text}");
+        let of = |line: &str| text.lines().position(|there| there == line);
+        let first = of("lamina_data_tables{node=\"data-0\"} 5").unwrap();
+        assert_eq!(of("lamina_data_tables{node=\"data-1\"} 8"), Some(first + 1), "{text}");
+        assert_eq!(of("# TYPE lamina_data_tables gauge"), Some(first - 1), "{text}");
+        assert!(text.contains("lamina_process_open_files 3") && text.ends_with("\n# EOF\n"), "{text}");
+        process.hide_node("data-0");
+        assert!(!process.encode().contains("data-0"));
     }
 }

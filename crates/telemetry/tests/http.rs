@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lamina_telemetry::http::Page;
 use lamina_telemetry::{HttpDoor, HttpOptions, Metrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -29,7 +30,10 @@ async fn the_door_tells_life_readiness_metrics_and_shows_a_page() {
         listen: "127.0.0.1:0".into(),
         metrics,
         ready: Arc::new(ready),
-        page: Some(Arc::new(|| "<h1>the store</h1>".to_owned())),
+        page: Some(Page {
+            html: "<h1>the store</h1>",
+            status: Arc::new(|| Box::pin(async { Ok("{\"healthy\":true}".to_owned()) })),
+        }),
     };
     let door = HttpDoor::open(options).await.unwrap();
     assert_ne!(door.address().port(), 0);
@@ -41,7 +45,10 @@ async fn the_door_tells_life_readiness_metrics_and_shows_a_page() {
     let metrics = ask(&door, "/metrics").await;
     assert!(metrics.contains("lamina_data_blocks_read_total 12"), "{metrics}");
     assert!(metrics.contains("content-type: application/openmetrics-text"), "{metrics}");
-    assert!(ask(&door, "/").await.contains("<h1>the store</h1>"));
+    let page = ask(&door, "/").await;
+    assert!(page.contains("<h1>the store</h1>"), "{page}");
+    assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
+    assert!(ask(&door, "/status.json").await.ends_with("\r\n\r\n{\"healthy\":true}"));
     assert!(ask(&door, "/elsewhere").await.starts_with("HTTP/1.1 404"));
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`tidy`] | proves the rules of the house: sizes, words, walls between modules and crates, paths in documents |
 //! | [`errors`] | writes `docs/errors.md` from the reasons of `crates/types` |
+//! | [`crdgen`] | writes the Kubernetes definitions, and the pages about their fields and conditions |
 //! | [`protogen`] | writes the Rust code of the protobuf files |
 //! | [`peers`] | measures Lamina beside etcd and Redis |
 
@@ -12,6 +13,7 @@
     reason = "a tool reads and writes the repository; it is never simulated"
 )]
 
+pub mod crdgen;
 pub mod errors;
 pub mod peers;
 pub mod protogen;

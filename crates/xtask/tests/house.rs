@@ -1,7 +1,7 @@
 //! The repository itself obeys the rules of the house.
 
 use xtask::tidy::{self, Weight};
-use xtask::{errors, repository};
+use xtask::{crdgen, errors, repository};
 
 #[test]
 fn the_repository_obeys_the_rules_of_the_house() {
@@ -15,4 +15,17 @@ fn the_repository_obeys_the_rules_of_the_house() {
 fn the_page_of_errors_says_what_the_code_says() {
     let there = std::fs::read_to_string(repository().join(errors::PAGE)).unwrap();
     assert!(there == errors::page(), "{} is not fresh: run `cargo xtask errors`", errors::PAGE);
+}
+
+#[test]
+fn what_is_written_from_the_kubernetes_types_is_fresh_and_nothing_else_lies_beside_it() {
+    let files = crdgen::files().unwrap();
+    for (name, text) in &files {
+        let there = std::fs::read_to_string(repository().join(name)).unwrap_or_default();
+        assert!(there == *text, "{name} is not fresh: run `cargo xtask crdgen`");
+    }
+    for entry in std::fs::read_dir(repository().join("crds/generated")).unwrap() {
+        let name = format!("crds/generated/{}", entry.unwrap().file_name().to_string_lossy());
+        assert!(files.contains_key(&name), "{name} is written by nothing: delete it");
+    }
 }

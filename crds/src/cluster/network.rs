@@ -35,7 +35,7 @@ pub enum NetworkPolicyMode {
     #[default]
     Managed,
     /// None are made.
-    Off,
+    Disabled,
 }
 
 /// Pods that may connect: those that both selectors match, in this namespace if no namespaceSelector is given.

@@ -28,7 +28,13 @@ fn the_worst_status_is_within_its_bound_and_keeps_its_conditions() {
         status.members.push(MemberStatus { name, state: "Draining".to_owned(), zone: "z".repeat(63) });
         let id = format!("operation-{n}");
         let (target, phase) = (long.clone(), long.clone());
-        status.operations.push(OperationStatus { id, kind: "ReplacingNode".to_owned(), target, phase, percent: 5 });
+        status.operations.push(OperationStatus {
+            id,
+            kind: "ReplacingNode".to_owned(),
+            target,
+            phase,
+            percent: 5,
+        });
     }
     let status = status.bounded();
     assert!(status.bytes() <= STATUS_BYTES_MAX, "{} bytes", status.bytes());

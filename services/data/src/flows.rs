@@ -3,6 +3,7 @@
 pub(crate) mod compact;
 pub(crate) mod copy;
 pub(crate) mod delete;
+pub(crate) mod doubt;
 pub(crate) mod link;
 pub(crate) mod list;
 pub(crate) mod lookup_tail;

@@ -29,6 +29,10 @@ metrics! {
     damaged_tables: Gauge = "damaged_tables",
     /// Tables that are being received.
     writes_open: Gauge = "writes_open",
+    /// Bytes free on the volume, as of some seconds ago.
+    free_bytes: Gauge = "volume_free_bytes",
+    /// Bytes of the volume.
+    volume_bytes: Gauge = "volume_bytes",
     /// Tables that were sealed.
     sealed: Counter = "seals",
     /// Bytes of tables received, over the network and from jobs on this node.
@@ -63,6 +67,8 @@ metrics! {
     compaction_output_bytes: Counter = "compaction_output_bytes",
     /// Blocks that the scrubber has read and verified.
     scrubbed_blocks: Counter = "scrubbed_blocks",
+    /// Blocks of which the scrubber found that their checksum did not hold.
+    scrub_damaged: Counter = "scrub_damaged_blocks",
     /// Rounds of the scrubber over all tables.
     scrub_rounds: Counter = "scrub_rounds",
 }

@@ -1,5 +1,6 @@
 //! The rooms of one data node, as flows see them.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use lamina_env::task::TaskGroup;
 use lamina_env::watch;
 use lamina_peers::Network;
 use lamina_peers::data::Seal;
-use lamina_types::{Result, TableId};
+use lamina_types::{NodeId, Result, TableId};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::fault;
@@ -37,6 +39,8 @@ pub(crate) struct Node {
     pub writes: Writes,
     pub locks: TableLocks,
     pub peers: Peers,
+    /// Copies of other nodes that sent damaged bytes and are being read through.
+    pub doubted: Arc<Mutex<BTreeSet<(NodeId, TableId)>>>,
     /// One permit for each copy that is fetched.
     pub copying: Semaphore,
     /// One permit for each job that merges.
@@ -73,6 +77,7 @@ impl Node {
             writes: Writes::default(),
             locks: TableLocks::default(),
             peers: Peers::new(network),
+            doubted: Arc::default(),
             copying: Semaphore::new(options.copies_max.max(1)),
             merging: Semaphore::new(options.jobs_max.max(1)),
             compaction_pace: Pace::new(options.compaction_bytes_per_second),
@@ -165,7 +170,8 @@ impl Node {
         }
     }
 
-    /// Damage was found in a copy: the list of tables says so until the copy is replaced.
+    /// Damage was found in a copy of this node, whoever read it: the list of tables says so until the copy is replaced,
+    /// and the figures that the leaders ask for each second say that there is something new in the list.
     pub fn note_damage(&self, table: TableId, generation: u64, corruption: &Corruption) {
         self.metrics.blocks_damaged.inc();
         if self.catalogue.set_condition(table, generation, Condition::Damaged) {
@@ -190,14 +196,24 @@ impl Node {
         self.show_totals();
     }
 
+    /// Brings the gauges of the volume up to date, if it tells.
+    pub async fn show_room(&self) {
+        let Ok(space) = self.store.space().await else { return };
+        self.metrics.free_bytes.set(signed(space.free));
+        self.metrics.volume_bytes.set(signed(space.total));
+    }
+
     /// Brings the gauges up to date.
     pub fn show_totals(&self) {
         let totals = self.catalogue.totals();
-        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         self.metrics.tables.set(signed(totals.tables));
         self.metrics.table_bytes.set(signed(totals.file_bytes));
         self.metrics.damaged_tables.set(signed(totals.damaged));
         self.metrics.writes_open.set(signed(self.writes.len() as u64));
         self.metrics.jobs.set(signed(self.jobs.unfinished()));
     }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -16,6 +16,8 @@ use crate::options::DataOptions;
 
 /// How often idle writes and jobs that nobody asks for are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// The room on the volume is looked at with each so manieth sweep.
+const LOOK_AT_ROOM_EVERY: u32 = 10;
 
 /// A data node that runs. Its port is `impl Port<DataRequest, DataAnswer>`; [`DataService::peer`] is a way to it
 /// inside the process. Ends when it is dropped: sealed tables stay, everything else was only ever a try.
@@ -53,6 +55,7 @@ impl DataService {
         let node = node.map_err(|source| StartError::Directory { dir: dir.to_owned(), source })?;
         let totals = node.catalogue.totals();
         tracing::info!(node = %node.options.node, tables = totals.tables, bytes = totals.file_bytes, "data node started");
+        node.show_room().await;
         let node = Arc::new(node);
         node.spawn(sweep(Arc::downgrade(&node)));
         if node.options.scrub_bytes_per_second > 0 {
@@ -108,7 +111,7 @@ impl Drop for DataService {
 
 /// Ends writes without pieces and jobs without questions.
 async fn sweep(node: Weak<Node>) {
-    loop {
+    for turn in 0u32.. {
         time::sleep(SWEEP_EVERY).await;
         let Some(node) = node.upgrade() else { return };
         if *node.stopping.borrow() {
@@ -120,5 +123,8 @@ async fn sweep(node: Weak<Node>) {
             flows::write_table::discard(&node, &write).await;
         }
         node.show_totals();
+        if turn.is_multiple_of(LOOK_AT_ROOM_EVERY) {
+            node.show_room().await;
+        }
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lamina_env::time::{self, Duration, Instant};
+use lamina_telemetry::Durations;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 /// The figures of one group on this frontend.
@@ -16,7 +16,7 @@ pub struct GroupMetrics {
     /// Keys that were read.
     pub reads: Counter,
     /// From the hand-in of a batch to its result, in seconds.
-    pub write_seconds: Histogram,
+    pub write_seconds: Durations,
     recent: Mutex<Recent>,
     busy_us: AtomicU64,
 }
@@ -36,7 +36,7 @@ impl Default for GroupMetrics {
         GroupMetrics {
             writes: Counter::default(),
             reads: Counter::default(),
-            write_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 17)),
+            write_seconds: Durations::default(),
             recent: Mutex::new(Recent {
                 since: time::now(),
                 writes: 0,
@@ -53,7 +53,7 @@ impl GroupMetrics {
     /// A batch of writes was applied after this time.
     pub fn wrote(&self, writes: usize, took: Duration) {
         self.writes.inc_by(writes as u64);
-        self.write_seconds.observe(took.as_secs_f64());
+        self.write_seconds.observe(took);
         let mut recent = self.recent.lock();
         recent.writes += writes as u64;
         if recent.samples.len() < 4096 {
@@ -78,17 +78,6 @@ impl GroupMetrics {
     pub fn busy(&self, took: Duration) {
         self.busy_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
-
-    /// Registers the figures of one group.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register("lamina_frontend_writes", "Writes that were applied", self.writes.clone());
-        registry.register("lamina_frontend_reads", "Keys that were read", self.reads.clone());
-        registry.register(
-            "lamina_frontend_write_seconds",
-            "From the hand-in of a batch of writes to its result",
-            self.write_seconds.clone(),
-        );
-    }
 }
 
 impl Recent {
@@ -112,10 +101,18 @@ impl Recent {
 pub struct WorkMetrics {
     /// Memtables that became tables.
     pub flushes: Counter,
+    /// Flushes that failed; each is tried again.
+    pub flushes_failed: Counter,
+    /// Flushes under way.
+    pub flushes_running: Gauge,
     /// Bytes of tables that flushes wrote, once each.
     pub flushed_bytes: Counter,
     /// Compactions that were committed.
     pub compactions: Counter,
+    /// Compactions that failed; what they would have merged is picked again.
+    pub compactions_failed: Counter,
+    /// Compactions under way.
+    pub compactions_running: Gauge,
     /// Bytes of tables that compactions read.
     pub compacted_bytes: Counter,
     /// Copies that were made anew.
@@ -129,28 +126,44 @@ pub struct WorkMetrics {
 impl WorkMetrics {
     /// Registers the figures.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("lamina_frontend_flushes", "Memtables that became tables", self.flushes.clone());
-        registry.register(
-            "lamina_frontend_flushed_bytes",
-            "Bytes of tables that flushes wrote, counted once",
-            self.flushed_bytes.clone(),
-        );
-        registry.register(
-            "lamina_frontend_compactions",
-            "Compactions that were committed",
-            self.compactions.clone(),
-        );
-        registry.register(
-            "lamina_frontend_compacted_bytes",
-            "Bytes of tables that compactions read",
-            self.compacted_bytes.clone(),
-        );
-        registry.register(
-            "lamina_frontend_repairs",
-            "Copies of tables that were made anew",
-            self.repairs.clone(),
-        );
-        registry.register("lamina_frontend_collected", "Tables that were deleted", self.collected.clone());
-        registry.register("lamina_frontend_leads", "Groups that this frontend leads", self.leads.clone());
+        let counters = [
+            ("flushes", "Memtables that became tables", &self.flushes),
+            ("flushes_failed", "Flushes that failed and are tried again", &self.flushes_failed),
+            ("flushed_bytes", "Bytes of tables that flushes wrote, counted once", &self.flushed_bytes),
+            ("compactions", "Compactions that were committed", &self.compactions),
+            ("compactions_failed", "Compactions that failed", &self.compactions_failed),
+            ("compacted_bytes", "Bytes of tables that compactions read", &self.compacted_bytes),
+            ("repairs", "Copies of tables that were made anew", &self.repairs),
+            ("collected", "Tables that were deleted", &self.collected),
+        ];
+        let gauges = [
+            ("flushes_running", "Flushes under way", &self.flushes_running),
+            ("compactions_running", "Compactions under way", &self.compactions_running),
+            ("leads", "Groups that this frontend leads", &self.leads),
+        ];
+        let registry = registry.sub_registry_with_prefix("lamina_frontend");
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+    }
+}
+
+/// Counts itself in a gauge, as long as it lives: however the work ends that it stands for.
+pub struct Running(Gauge);
+
+impl Running {
+    /// One more.
+    pub fn begin(gauge: &Gauge) -> Running {
+        gauge.inc();
+        Running(gauge.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

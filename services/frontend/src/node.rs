@@ -4,20 +4,24 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use lamina_consensus::{LogFailure, LogOptions, LogStore, OpenError};
+use lamina_env::disk::{Disk, Space};
 use lamina_env::time::{self, Duration};
 use lamina_env::{Env, task, watch};
 use lamina_node::membership::Report;
 use lamina_node::{IdentityDoor, Links, Me, Membership, StartError, Volume, identity};
-use lamina_peers::admin::{Bootstrap, Bootstrapped, FrontendStats, Heartbeat, LedGroup};
+use lamina_peers::admin::{Bootstrap, Bootstrapped, Heartbeat, LedGroup};
 use lamina_peers::{AdminPeer, GroupPeer, KvPeer, Network, Peer, RaftPeer};
 use lamina_types::{ClusterId, Error, GroupId, Reason, ReplicaId, Result, Role};
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use crate::door::admin::{AdminDoor, BootstrapOrder};
+use crate::door::figures::Figures;
 use crate::door::group::GroupDoor;
 use crate::door::kv::KvDoor;
 use crate::door::raft::{RaftDoor, Residents, Wire};
+use crate::farewell;
 use crate::flow::route::Router;
 use crate::flow::search::Searcher;
 use crate::hand::blocks::Blocks;
@@ -35,6 +39,8 @@ use crate::reports::Reports;
 
 /// The directory of the log on the volume.
 const LOG: &str = "log";
+/// How often the room on the volume is looked at.
+const LOOK_AT_ROOM_EVERY: Duration = Duration::from_secs(10);
 
 /// How a frontend is started.
 #[derive(Clone, Debug)]
@@ -96,6 +102,8 @@ pub struct FrontendNode {
     seeds: Vec<String>,
     version: String,
     orders: (mpsc::Sender<BootstrapOrder>, Option<mpsc::Receiver<BootstrapOrder>>),
+    /// The room on the volume, for the figures.
+    room: Arc<Mutex<Option<Space>>>,
 }
 
 impl FrontendNode {
@@ -166,6 +174,7 @@ impl FrontendNode {
             seeds: options.seeds,
             version: options.version,
             orders: (send, Some(receive)),
+            room: Arc::default(),
         })
     }
 
@@ -196,6 +205,7 @@ impl FrontendNode {
             seeds: self.seeds.clone(),
             orders: self.orders.0.clone(),
             figures: self.figures(),
+            disk: self.env.disk.clone(),
             version: self.version.clone(),
         }))
     }
@@ -210,25 +220,26 @@ impl FrontendNode {
         self.identity.clone()
     }
 
-    /// Registers the figures of this frontend.
-    pub fn register_metrics(&self, registry: &mut Registry) {
-        self.court.metrics.register(registry);
+    /// For who is about to stop the node, while it runs: lets others lead the groups that are led here. It takes 5
+    /// seconds at most; what could not be handed over is led by election.
+    pub fn hand_over(&self) -> BoxFuture<'static, ()> {
+        Box::pin(farewell::hand_over(self.residents.clone()))
     }
 
-    fn figures(&self) -> Arc<dyn Fn() -> FrontendStats + Send + Sync> {
-        let (router, blocks, store) = (self.router.clone(), self.searcher.blocks.clone(), self.store.clone());
-        Arc::new(move || {
-            let hosts = router.hosts();
-            FrontendStats {
-                leads: hosts.iter().filter(|host| host.leads()).count() as u64,
-                replicas: hosts.len() as u64,
-                reads: hosts.iter().map(|host| host.metrics.reads.get()).sum(),
-                writes: hosts.iter().map(|host| host.metrics.writes.get()).sum(),
-                cache_bytes: blocks.cache_bytes(),
-                log_bytes: store.stats().log_bytes,
-                free_bytes: 0,
-            }
-        })
+    /// Shows the figures of this frontend.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.court.metrics.register(registry);
+        registry.register_collector(Box::new(self.figures()));
+    }
+
+    fn figures(&self) -> Figures {
+        Figures {
+            router: self.router.clone(),
+            blocks: self.searcher.blocks.clone(),
+            log: self.store.clone(),
+            residents: self.residents.clone(),
+            room: self.room.clone(),
+        }
     }
 
     /// Becomes part of a store, serves, and returns why it ended.
@@ -271,6 +282,7 @@ impl FrontendNode {
             error = self.membership.beat(&report) => refused(error),
             () = refuse_orders(orders, self.links.me.clone()) => stopped(),
             () = ready => stopped(),
+            () = look_at_room(self.env.disk.clone(), self.room.clone()) => stopped(),
         }
     }
 
@@ -388,6 +400,16 @@ async fn refuse_orders(orders: Option<mpsc::Receiver<BootstrapOrder>>, me: Arc<M
         let _ = order.answer.send(answer);
     }
     std::future::pending().await
+}
+
+/// Keeps the figure of the room on the volume up to date, for ever.
+async fn look_at_room(disk: Arc<dyn Disk>, room: Arc<Mutex<Option<Space>>>) {
+    loop {
+        if let Ok(space) = disk.space().await {
+            *room.lock() = Some(space);
+        }
+        time::sleep(LOOK_AT_ROOM_EVERY).await;
+    }
 }
 
 /// The node is ready once every data group has a leader that it can name. Latches.

@@ -250,7 +250,11 @@ impl Loader {
             };
             match answer {
                 Ok(bytes) if is_intact(&table, &bytes) => {
-                    return self.install(shard, Part { table: table.table, bytes }).await;
+                    match self.install(shard, Part { table: table.table, bytes }).await {
+                        // Its bytes changed on the way, or in that node's memory; another copy has the part too.
+                        Err(error) if error.reason() == Reason::ChecksumMismatch => last = error,
+                        installed => return installed,
+                    }
                 }
                 Ok(_) => last = unavailable("the index part in a data file is damaged"),
                 Err(error) => last = error,
@@ -292,3 +296,6 @@ async fn within<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
 fn unavailable(why: &str) -> Error {
     Error::new(Reason::Unreachable, why)
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,7 +75,7 @@ impl IndexNode {
 
     /// The figures of the node.
     pub fn metrics(&self) -> IndexMetrics {
-        IndexMetrics::new(self.residents.clone())
+        IndexMetrics::new(self.residents.clone(), self.links.clone())
     }
 
     /// Finds the store, registers, loads, serves; returns when the store refuses the node for good.

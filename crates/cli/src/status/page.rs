@@ -106,7 +106,7 @@ pub fn tables(report: &Report) -> String {
             (true, false) => format!("{}, silent", node.state),
             (false, _) => format!("{}, not heard of", node.state),
         };
-        let memory = if node.memory_bytes > 0 { bytes(node.memory_bytes) } else { "–".to_owned() };
+        let memory = node.memory_bytes.map_or_else(|| "–".to_owned(), bytes);
         nodes.push([
             node.name.clone(),
             state,

@@ -78,7 +78,9 @@ pub struct Node {
     pub seen: bool,
     pub answers: bool,
     pub version: String,
-    pub memory_bytes: u64,
+    /// Resident memory of its process; absent: the node did not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
     #[serde(flatten)]
     pub figures: NodeFigures,
 }
@@ -262,7 +264,7 @@ impl Node {
             seen: view.seen,
             answers: status.is_some_and(|status| status.figures != Figures::None),
             version: status.map(|status| status.version.clone()).unwrap_or_default(),
-            memory_bytes: status.map_or(0, |status| status.memory_bytes),
+            memory_bytes: status.map(|status| status.memory_bytes).filter(|bytes| *bytes > 0),
             figures: status.map_or(NodeFigures::None {}, |status| NodeFigures::of(&status.figures)),
         }
     }

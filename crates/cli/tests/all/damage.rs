@@ -9,7 +9,7 @@ use futures::StreamExt;
 use lamina_client::{Batch, Client, Reason, ScanOptions};
 use lamina_engine::cursor::Cursor;
 use lamina_engine::{Block, FOOTER_BYTES, Footer};
-use lamina_types::{BlockHandle, TableId};
+use lamina_types::{BlockHandle, Role, TableId};
 
 use crate::program::{Up, code, free_ports, stderr, until};
 
@@ -139,6 +139,20 @@ async fn lost(client: &Client) -> BTreeSet<String> {
     lost
 }
 
+/// The two data nodes that are asked first for a table: copies are asked in the order of their nodes' ids, beginning
+/// with another one for each table.
+async fn asked_first(client: &Client, table: &Table) -> [usize; 2] {
+    let status = client.status().await.unwrap();
+    let mut nodes: Vec<_> =
+        status.view.nodes_of(Role::Data).map(|node| (node.node, node.name.clone())).collect();
+    nodes.sort();
+    let id: TableId = table.id.parse().unwrap();
+    let turn = id.n as usize % nodes.len();
+    nodes.rotate_left(turn);
+    let number = |at: usize| nodes[at].1.strip_prefix("data-").unwrap().parse().unwrap();
+    [number(0), number(1)]
+}
+
 async fn scanned(client: &Client) -> u32 {
     let mut scanner = client.scan(ScanOptions::prefix("row/"));
     let mut rows = 0;
@@ -204,7 +218,7 @@ async fn flipped_bits_are_repaired_from_other_copies_and_else_cost_exactly_their
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flipped_bit_in_an_index_part_costs_index_nodes_nothing() {
+async fn a_flipped_bit_in_an_index_part_costs_index_nodes_nothing_and_is_repaired() {
     let dir = tempfile::tempdir().unwrap();
     let (store, port) = (dir.path().join("store"), free_ports());
     let up = Up::start(&store, port, &["--memtables", "6MiB"]);
@@ -215,10 +229,10 @@ async fn a_flipped_bit_in_an_index_part_costs_index_nodes_nothing() {
     }
     client.flush(true).await.unwrap();
     let table = largest(&store).await;
+    let damaged = asked_first(&client, &table).await;
     up.kill();
-    // Two of three, so that a damaged one is met whichever is asked first or second.
-    for node in 0..2 {
-        table.flip(&store, node, table.footer.index.offset + table.footer.index.length / 2);
+    for node in &damaged {
+        table.flip(&store, *node, table.footer.index.offset + table.footer.index.length / 2);
     }
     // All index nodes begin with nothing and load the part from the files.
     let up = Up::start(&store, port, &[]);
@@ -232,5 +246,7 @@ async fn a_flipped_bit_in_an_index_part_costs_index_nodes_nothing() {
         all.then_some(())
     };
     until("every index shard is complete", complete).await;
+    let repaired = async || damaged.iter().all(|node| table.is_whole(&store, *node)).then_some(());
+    until("both damaged copies are replaced", repaired).await;
     up.kill();
 }

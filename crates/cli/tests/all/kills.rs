@@ -4,7 +4,6 @@
 //! `LAMINA_KILLS=100 cargo test -p lamina-cli --test all kills` kills more often.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +13,7 @@ use lamina_client::{Client, ScanOptions, Version};
 use lamina_env::time::{self, Duration, Instant};
 use lamina_workload::{Item, Ledger};
 
-use crate::program::{Up, client, free_ports, until};
+use crate::program::{Up, client, free_ports, node_of, until};
 
 const WRITERS: u64 = 8;
 /// Keys of each writer.
@@ -173,16 +172,6 @@ async fn nothing_acknowledged_is_lost_when_the_whole_store_is_killed_under_load(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_when_a_kill_takes_all_that_was_not_synced() {
     kill_whole_stores(&["--unsynced"], kills(3)).await;
-}
-
-/// The process of a node below a supervisor.
-fn node_of(supervisor: u32, name: &str) -> Option<u32> {
-    let children = fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).ok()?;
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid: &u32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let mut words = line.split(|byte| *byte == 0);
-        words.any(|word| word == b"--name") && words.next() == Some(name.as_bytes())
-    })
 }
 
 fn kill_9(pid: u32) {

@@ -15,3 +15,4 @@ mod kills;
 mod program;
 mod refusals;
 mod replacement;
+mod waiting;

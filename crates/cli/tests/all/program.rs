@@ -1,5 +1,6 @@
 //! The program as tests run it: one command to its end, or a store that lives until it is killed.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -141,6 +142,16 @@ impl Drop for Up {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The process of a node below a supervisor.
+pub fn node_of(supervisor: u32, name: &str) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).ok()?;
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        words.any(|word| word == b"--name") && words.next() == Some(name.as_bytes())
+    })
 }
 
 pub fn client(endpoint: &str, seconds: u64) -> Client {

@@ -119,11 +119,12 @@ fn nodes() -> &'static [&'static str] {
 /// A node counts as dead when the store has not heard of it for 30 seconds: so these wait at the same time, each in a
 /// thread of its own.
 #[test]
-fn a_frontend_with_a_damaged_log_is_replaced_while_the_others_serve() {
+fn a_frontend_with_a_damaged_log_is_replaced_while_the_others_serve_and_a_second_one_waits_for_that() {
     let run = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| run().block_on(replace_one_by_one(&[], nodes())));
         scope.spawn(|| run().block_on(replace_one_by_one(&["--processes"], nodes())));
+        scope.spawn(|| run().block_on(let_the_second_wait()));
     });
 }
 
@@ -151,4 +152,35 @@ async fn two_damaged_frontends_of_three_are_refused_and_nothing_is_set_aside() {
         expect(&client, 100).await;
         up.kill();
     }
+}
+
+/// A second frontend is damaged before the replacement of the first has caught up.
+async fn let_the_second_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, port) = (dir.path().join("store"), free_ports());
+    let client = client(&endpoints(port, &[]), 20);
+    let up = Up::start(&store, port, &[]);
+    put(&client, 0, 200).await;
+    up.kill();
+    flip(&store, "frontend-1");
+    let up = Up::start(&store, port, &[]);
+    put(&client, 200, 300).await;
+    until("the volume is set aside", async || (set_aside(&store, "frontend-1") == 1).then_some(())).await;
+    // In the moment in which the new one has nothing yet.
+    up.kill();
+    let (path, _) = segment(&store, "frontend-2");
+    let good = fs::read(&path).unwrap();
+    flip(&store, "frontend-2");
+    let up = Up::begin(&store, port, &[]);
+    let stays = "the damaged volume stays where it is";
+    until("the store refuses to release it", async || up.words().contains(stays).then_some(())).await;
+    assert_eq!(set_aside(&store, "frontend-2"), 0, "{}", up.words());
+    up.kill();
+    assert_eq!(set_aside(&store, "frontend-2"), 0);
+    fs::write(path, good).unwrap();
+    let up = Up::start(&store, port, &[]);
+    expect(&client, 300).await;
+    until_whole(&client).await;
+    expect(&client, 300).await;
+    up.kill();
 }

@@ -10,12 +10,13 @@ use lamina_env::{File, watch};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::spread::Spread;
 use super::table::{Found, LogTable, OnDisk};
 use super::{Owner, segment};
 use crate::error::LogFailure;
 
 /// Numbers of the shared log, for metrics.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogStats {
     /// Batches that were written and synced since the start.
     pub syncs: u64,
@@ -27,6 +28,24 @@ pub struct LogStats {
     pub segments: u64,
     /// Their bytes.
     pub log_bytes: u64,
+    /// Microseconds from the hand-in of a batch to the disk until it was synced; those that succeeded.
+    pub sync_us: Spread,
+    /// Records of each batch: so many shared one sync.
+    pub batch_records: Spread,
+}
+
+impl Default for LogStats {
+    fn default() -> LogStats {
+        LogStats {
+            syncs: 0,
+            records: 0,
+            entry_bytes: 0,
+            segments: 0,
+            log_bytes: 0,
+            sync_us: Spread::new(50),
+            batch_records: Spread::new(1),
+        }
+    }
 }
 
 /// Told when a record is synced, or when it never will be.

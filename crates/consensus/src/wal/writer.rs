@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lamina_engine::wal::{BatchWriter, Position, Record};
-use lamina_env::time::{Duration, timeout};
+use lamina_env::time::{self, Duration, timeout};
 use lamina_env::{Disk, File};
 use tokio::sync::mpsc;
 
@@ -107,8 +107,10 @@ impl Writer {
         loop {
             let laid = self.lay(items, committed);
             let end = self.current.offset + laid.bytes.len() as u64;
+            let began = time::now();
             match self.current.file.write_and_sync(self.current.offset, vec![laid.bytes]).await {
                 Ok(()) => {
+                    self.synced_in(began.elapsed());
                     self.current.offset = end;
                     self.current.number += 1;
                     self.durable = Position { segment: self.current.id, offset: end };
@@ -121,6 +123,11 @@ impl Writer {
                 Err(error) => return Err(LogFailure::SyncFailed(error.to_string())),
             }
         }
+    }
+
+    fn synced_in(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.wal.shared().stats.lock().sync_us.add(us);
     }
 
     /// Goes on in the next segment; waits until there is one.
@@ -199,6 +206,7 @@ impl Writer {
             stats.syncs += 1;
             stats.records += records;
             stats.entry_bytes += bytes;
+            stats.batch_records.add(records);
         }
         self.collect().await;
     }

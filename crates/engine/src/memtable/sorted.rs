@@ -105,8 +105,11 @@ impl<T: Keyed> Sorted<T> {
 
     /// Takes the items from `at` on away.
     pub(super) fn split_off(&mut self, at: usize) -> Sorted<T> {
-        let mut upper =
-            Sorted { shared: self.shared.clone(), heads: self.heads.split_off(at), items: self.items.split_off(at) };
+        let mut upper = Sorted {
+            shared: self.shared.clone(),
+            heads: self.heads.split_off(at),
+            items: self.items.split_off(at),
+        };
         self.refresh();
         upper.refresh();
         upper

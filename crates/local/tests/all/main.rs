@@ -1,5 +1,6 @@
 //! Whole stores in this process, on real files.
 
+mod doors;
 mod full;
 mod inputs;
 mod large_parts;

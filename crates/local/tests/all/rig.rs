@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use lamina_client::Client;
@@ -19,7 +20,7 @@ use lamina_local::network::LocalNetwork;
 use lamina_peers::Network;
 use lamina_peers::admin::{Bootstrap, Figures, FirstMember, Identify};
 use lamina_peers::view::{NodeView, Settings};
-use lamina_rpc::{GrpcNetwork, Server, ServerOptions, serve};
+use lamina_rpc::{GrpcNetwork, Server, ServerOptions, Services, serve};
 use lamina_types::{ClusterId, RequestContext, Role};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,11 +95,9 @@ impl Rig {
         let (own, kind) = (name.to_owned(), self.kind);
         let opened = group.spawn(async move {
             let node = open(role, own, address.clone(), seeds, env, network).await;
-            let options =
-                |services| ServerOptions { listen: address, services, calls: None, reflection: false };
             let server = match kind {
                 Kind::InProcess => None,
-                Kind::Grpc => Some(serve(options(node.services.clone())).await.unwrap()),
+                Kind::Grpc => Some(listen(&address, &node.services).await),
             };
             (node, server)
         });
@@ -196,9 +195,17 @@ pub fn context() -> RequestContext {
     RequestContext::new(random::u128(), 5_000)
 }
 
-/// A port that was free a moment ago.
-fn free_address() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+/// A port that is free. It lies below those from which the system serves whoever asks for any, and is given out once:
+/// so nobody takes it before it is listened on.
+pub fn free_address() -> String {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 2_500) as u16;
+    loop {
+        let port = 30_100 + (first + GIVEN.fetch_add(1, Ordering::Relaxed)) % 2_500;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
 }
 
 /// Tries until it holds, for a minute of this test's clock and of the wall's.
@@ -208,5 +215,19 @@ pub async fn wait_for(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         let over = begun.elapsed() > Duration::from_secs(120) || started.elapsed() > Duration::from_secs(120);
         assert!(!over, "{what}: not within two minutes");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Serves a node at its address, as soon as the tasks of its former life have let go of it.
+async fn listen(address: &str, services: &Services) -> Server {
+    let begun = Instant::now();
+    loop {
+        let services = services.clone();
+        let options = ServerOptions { listen: address.to_owned(), services, calls: None, reflection: false };
+        match serve(options).await {
+            Ok(server) => return server,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(120), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -46,7 +46,7 @@ twins! {
     DataStat => data::DataStatRequest {}
     DataStats => data::DataStatResponse {
         tables, file_bytes, free_bytes, total_bytes, blocks_read, blocks_damaged, compacted_bytes, jobs,
-        scrubbed_blocks,
+        scrubbed_blocks, damage_found,
     }
 }
 

@@ -478,6 +478,9 @@ pub struct DataStatResponse {
     /// Blocks that the scrubber has verified since the start.
     #[prost(uint64, tag = "9")]
     pub scrubbed_blocks: u64,
+    /// Copies in which damage was found since the start: when it rises, the list of tables names a copy to be replaced.
+    #[prost(uint64, tag = "10")]
+    pub damage_found: u64,
 }
 /// The client's messages of a stream.
 #[derive(Clone, PartialEq, ::prost::Message)]

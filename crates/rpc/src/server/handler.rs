@@ -8,7 +8,6 @@ use std::task::{Context, Poll, Waker};
 
 use lamina_env::time::Instant;
 use lamina_types::{Error, Reason, Result};
-use tracing::Span;
 
 /// What a service does for one request.
 pub type Work<A> = Pin<Box<dyn Future<Output = Result<A>> + Send>>;
@@ -24,7 +23,6 @@ pub struct Handler<A> {
     /// The bytes of its request, which count against the credits until it is answered.
     pub bytes: usize,
     trace: u128,
-    span: Span,
     work: Option<Work<A>>,
     /// For operations that can be cancelled: wakes the handler for that.
     waker: Option<Option<Waker>>,
@@ -47,14 +45,12 @@ impl<A> Handler<A> {
         cancellable: bool,
         work: Work<A>,
     ) -> Handler<A> {
-        let span = tracing::debug_span!("request", operation, id = %format_args!("{trace:032x}"));
         Handler {
             id,
             operation,
             since: lamina_env::time::now(),
             bytes: 0,
             trace,
-            span,
             work: Some(work),
             waker: cancellable.then_some(None),
         }
@@ -87,10 +83,7 @@ impl<A> Future for Handler<A> {
             let error = Error::new(Reason::DeadlineExceeded, "the caller did not wait for the answer");
             return this.finished(Err(error));
         };
-        let entered = this.span.enter();
-        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
-        drop(entered);
-        match polled {
+        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
             Ok(Poll::Ready(answer)) => this.finished(answer),
             Ok(Poll::Pending) => {
                 if let Some(waker) = &mut this.waker {

@@ -13,7 +13,6 @@ use lamina_types::limits::DEADLINE_MS_MAX;
 use lamina_types::{ClusterId, Error, Incarnation, NodeId, Reason, RequestContext, Result, Sender};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
-use tracing::Instrument;
 
 use super::Shared;
 use super::handler::panicked;
@@ -68,8 +67,7 @@ where
     let deadline = Duration::from_millis(context.deadline_ms);
     // tonic has a timer of its own for `grpc-timeout`, which says CANCELLED: ours has to be first.
     let deadline = deadline.saturating_sub((deadline / 10).min(Duration::from_millis(10)));
-    let span = tracing::debug_span!("request", operation, id = %format_args!("{trace:032x}"));
-    let work = AssertUnwindSafe(peer.forward(context, request)).catch_unwind().instrument(span);
+    let work = AssertUnwindSafe(peer.forward(context, request)).catch_unwind();
     let answer = match time::timeout(deadline, work).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(panic)) => Err(panicked(operation, trace, panic.as_ref())),
@@ -77,7 +75,7 @@ where
     };
     if let Some(calls) = &shared.calls {
         let result = answer.as_ref().err().map_or(OK, |error| error.reason().as_str());
-        calls.of(port, operation).record(result, since.elapsed());
+        calls.record(port, operation, result, since.elapsed());
     }
     answer.map_err(|error| match error.detail("request_id") {
         Some(_) => error,

@@ -14,6 +14,7 @@ use lamina_env::{random, task};
 use lamina_node::identity;
 use lamina_peers::Network;
 use lamina_peers::admin::Status;
+use lamina_peers::data::VerifyTable;
 use lamina_peers::group::ListShard;
 use lamina_peers::index::IndexStat;
 use lamina_sim::SimNode;
@@ -184,6 +185,17 @@ impl<'a> Inspector<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Has every data node read all of its live copies through.
+    pub async fn have_all_verified(&self) {
+        let status = self.status().await.unwrap();
+        let network = self.store.world().network().client("inspector");
+        for copy in self.copies().await.unwrap() {
+            let (peer, context) = (network.data(&copy.machine), self.context(&status, copy.node));
+            let verified = peer.call(context, VerifyTable { table: copy.table }).await;
+            self.store.world().trace(format_args!("{} on {}: {verified:?}", copy.table, copy.machine));
+        }
     }
 
     /// Waits until every index node that serves a shard has exactly the parts that are live.

@@ -1,5 +1,7 @@
 //! The true nodes of a store on a simulated world: started, restarted, bootstrapped.
 
+use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,6 +21,7 @@ use lamina_sim::network::Services;
 use lamina_sim::node::Life;
 use lamina_sim::{SimNode, World};
 use lamina_types::{ClusterId, RequestContext, Result, Role};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 /// Sizes so small that a few hundred writes flush, compact, and cut the log.
@@ -50,16 +53,20 @@ fn log() -> LogOptions {
 pub struct Store {
     world: World,
     settings: Settings,
+    farewells: Farewells,
 }
+
+/// What each node that lives wants to do before it is stopped, by name.
+type Farewells = Arc<Mutex<BTreeMap<String, Pin<Box<dyn Future<Output = ()> + Send>>>>>;
 
 impl Store {
     /// Starts three nodes of each role and bootstraps them; returns when the store answers.
     pub async fn up(world: &World, settings: Settings) -> Store {
         let (ended, ends) = mpsc::unbounded_channel();
-        let store = Store { world: world.clone(), settings };
+        let store = Store { world: world.clone(), settings, farewells: Farewells::default() };
         for (role, name) in store.names() {
-            let (seeds, ended) = (store.frontends(), ended.clone());
-            world.node(&name, move |life| live(role, life, seeds.clone(), ended.clone()));
+            let (seeds, ended, farewells) = (store.frontends(), ended.clone(), store.farewells.clone());
+            world.node(&name, move |life| live(role, life, seeds.clone(), ended.clone(), farewells.clone()));
         }
         drop(task::spawn(restart_ended(world.clone(), ends)));
         store.bootstrap().await;
@@ -176,6 +183,15 @@ impl Store {
         status.view.node(stats.leader).unwrap().name.clone()
     }
 
+    /// Stops a node as a SIGTERM does: what it leads is handed over first.
+    pub async fn stop(&self, name: &str) {
+        let farewell = self.farewells.lock().remove(name);
+        if let Some(farewell) = farewell {
+            farewell.await;
+        }
+        self.machine(name).kill();
+    }
+
     /// Power loss of all nodes at once, and their start.
     pub async fn lose_power(&self) {
         for node in self.world.nodes().values() {
@@ -230,7 +246,13 @@ pub fn context() -> RequestContext {
 }
 
 /// One life of a node.
-async fn live(role: Role, life: Life, seeds: Vec<String>, ended: mpsc::UnboundedSender<(String, u64, End)>) {
+async fn live(
+    role: Role,
+    life: Life,
+    seeds: Vec<String>,
+    ended: mpsc::UnboundedSender<(String, u64, End)>,
+    farewells: Farewells,
+) {
     let (name, number) = (life.name.clone(), life.number);
     let node = match open(role, &life, seeds).await {
         Ok(node) => node,
@@ -240,6 +262,7 @@ async fn live(role: Role, life: Life, seeds: Vec<String>, ended: mpsc::Unbounded
         }
     };
     life.network.serve(&life.name, served(&node));
+    farewells.lock().insert(life.name.clone(), node.hand_over);
     let end = node.life.await;
     let _ = ended.send((name, number, end));
 }

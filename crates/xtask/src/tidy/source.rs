@@ -10,6 +10,8 @@ use syn::{Attribute, Item, ItemMod, Meta};
 
 /// Directories with crates in them.
 const SHELVES: [&str; 2] = ["crates", "services"];
+/// Directories at the top that are crates themselves.
+const TOPS: [&str; 1] = ["crds"];
 /// Directories of a crate whose files are tests.
 const TEST_ROOMS: [&str; 4] = ["tests", "benches", "examples", "testing"];
 
@@ -61,17 +63,19 @@ impl File {
     }
 }
 
-/// All crates under `crates/` and `services/`.
+/// All crates under `crates/` and `services/`, and those at the top.
 ///
 /// # Errors
 /// A file cannot be read or parsed.
 pub fn read(root: &Path) -> anyhow::Result<Vec<Crate>> {
     let mut crates = Vec::new();
+    let mut directories: Vec<PathBuf> = TOPS.iter().map(|top| root.join(top)).collect();
     for shelf in SHELVES {
-        for directory in children(&root.join(shelf))? {
-            if directory.join("Cargo.toml").exists() {
-                crates.push(Reader::new(root, &directory).read()?);
-            }
+        directories.append(&mut children(&root.join(shelf))?);
+    }
+    for directory in directories {
+        if directory.join("Cargo.toml").exists() {
+            crates.push(Reader::new(root, &directory).read()?);
         }
     }
     Ok(crates)

@@ -11,7 +11,7 @@ use lamina_peers::data::{CopySource, CopyTable, FileRead, ReadFile, TableSealed}
 use lamina_types::{BlockHandle, CopyStamp, Error, Kind, Reason, Result, TableId};
 
 use crate::fault;
-use crate::flows::seal;
+use crate::flows::{doubt, seal};
 use crate::hands::store::Incoming;
 use crate::hands::tail::{Tail, TailError};
 use crate::hands::verify;
@@ -109,13 +109,17 @@ async fn receive(node: &Node, request: &CopyTable, source: &CopySource, incoming
     let table = request.table;
     let file_bytes = fetch(node, table, source, incoming).await?;
     let tail = Tail::read(incoming.file.as_ref(), file_bytes, table).await.map_err(|error| match error {
-        TailError::Damaged(corruption) => Error::new(
-            Reason::DataLoss,
-            format!("the copy of table {table} on node {} is damaged: {corruption}", source.node),
-        ),
+        TailError::Damaged(corruption) => {
+            doubt::doubt(node, source, table);
+            let why = format!("the copy of table {table} on node {} is damaged: {corruption}", source.node);
+            Error::new(Reason::DataLoss, why)
+        }
         TailError::Io(error) => fault::disk(&format!("verify the copy of table {table}"), &error),
     })?;
     let damaged = verify::verify_blocks(incoming.file.as_ref(), &tail.part).await;
+    if !damaged.is_empty() {
+        doubt::doubt(node, source, table);
+    }
     for block in damaged {
         mend(node, request, source, incoming, &tail.part, block).await?;
     }
@@ -199,7 +203,7 @@ async fn mend(
                 intact = Some(piece.bytes);
                 break;
             }
-            Ok(_) => {}
+            Ok(_) => doubt::doubt(node, other, table),
             Err(error) if matches!(error.kind(), Kind::DataLoss | Kind::NotFound) => {}
             Err(error) => silent = Some(error),
         }

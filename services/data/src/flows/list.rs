@@ -28,5 +28,6 @@ pub(crate) async fn stats(node: &Node) -> DataStats {
         compacted_bytes: node.metrics.compacted_bytes.get(),
         jobs: node.jobs.unfinished(),
         scrubbed_blocks: node.metrics.scrubbed_blocks.get(),
+        damage_found: totals.damage_found,
     }
 }

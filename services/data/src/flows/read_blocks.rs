@@ -1,5 +1,6 @@
 //! Blocks as stored: neighbours of one table in one read, all reads of a table at once. The receiver verifies.
 
+use std::io;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -56,7 +57,15 @@ async fn read_table(node: &Node, handles: &[(usize, BlockHandle)]) -> Vec<(usize
         Err(OpenError::NotHere) => return all(BlockRead::TableNotFound),
         Err(OpenError::Io(error)) => {
             tracing::warn!(table = %first.table, %error, "a table cannot be opened");
-            node.metrics.read_errors.inc();
+            match node.catalogue.get(first.table) {
+                // Its file is gone, though nobody removed it. Whatever else is wrong may pass.
+                Some(sealed) if error.kind() == io::ErrorKind::NotFound => {
+                    node.note_unreadable(first.table, sealed.generation, &error);
+                }
+                _ => {
+                    node.metrics.read_errors.inc();
+                }
+            }
             return all(BlockRead::Unreadable);
         }
     };

@@ -1,5 +1,5 @@
 //! Reads every block of every table from time to time and verifies its checksum, at a bounded rate. What it finds is
-//! in the catalogue, from where the leader's sweep learns it, and in the figures.
+//! in the catalogue and in the figures, by which the leaders see within a second that there is something to repair.
 
 use std::sync::{Arc, Weak};
 
@@ -90,6 +90,7 @@ pub(crate) async fn scrub_table(node: &Arc<Node>, table: TableId) {
         node.metrics.scrubbed_blocks.inc_by(span.len() as u64);
         for handle in damaged {
             sound = false;
+            node.metrics.scrub_damaged.inc();
             let what = "the scrubber found a checksum that does not match";
             node.note_damage(
                 table,

@@ -42,6 +42,9 @@ pub(crate) struct Totals {
     pub file_bytes: u64,
     /// Those that are damaged.
     pub damaged: u64,
+    /// How often damage was found in a copy that was not known to be damaged. Never falls: who repairs sees by it that
+    /// there is something new to repair.
+    pub damage_found: u64,
 }
 
 /// The sealed tables of this node.
@@ -118,6 +121,7 @@ impl Catalogue {
         }
         sealed.condition = condition;
         inner.totals.damaged += u64::from(condition == Condition::Damaged);
+        inner.totals.damage_found += u64::from(condition == Condition::Damaged);
         true
     }
 
@@ -229,8 +233,8 @@ mod tests {
             "a late finding about old bytes"
         );
         assert_eq!(catalogue.get(id(1, 1)), Some(new));
-        assert_eq!(catalogue.totals(), Totals { tables: 1, file_bytes: 100, damaged: 0 });
+        assert_eq!(catalogue.totals(), Totals { tables: 1, file_bytes: 100, damaged: 0, damage_found: 1 });
         catalogue.remove(id(1, 1));
-        assert_eq!(catalogue.totals(), Totals::default());
+        assert_eq!(catalogue.totals(), Totals { damage_found: 1, ..Totals::default() });
     }
 }

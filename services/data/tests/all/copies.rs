@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use lamina_data::DataService;
+use lamina_env::Disk;
 use lamina_env::disk::memory::MemDisk;
-use lamina_peers::data::{CopySource, CopyTable, DeleteTables, LinkTable};
+use lamina_peers::data::{BlockRead, CopySource, CopyTable, DeleteTables, LinkTable, ReadBlocks};
 use lamina_types::{Error, Reason};
 
-use crate::lan::{Lan, ask, source, story};
+use crate::lan::{Lan, ask, eventually, source, story};
 use crate::tables::{File, entries, is_whole, listed, one, path, read_file, sample, stamp, store, table};
 
 struct Three {
@@ -93,6 +94,53 @@ fn damaged_blocks_are_mended_from_the_other_source() {
         three.rot(1, 7);
         three.rot(3, 2);
         three.copy(2, 8, &[1, 3], false).await.unwrap();
+    });
+}
+
+/// Waits until a node has found damage in its copy, and says how often it did.
+async fn until_damaged(three: &Three, n: usize) -> u64 {
+    let node = &three.nodes[n - 1];
+    eventually(async || one(node, three.file.id).await.filter(|seen| seen.damaged)).await;
+    node.stats().await.damage_found
+}
+
+#[test]
+fn a_source_of_damaged_bytes_reads_its_own_copy_through_and_says_that_it_is_damaged() {
+    story(31, async {
+        let three = three(31, &[1, 3]).await;
+        three.rot(1, 0);
+        three.rot(1, 7);
+        three.rot(3, 2);
+        three.copy(2, 8, &[1, 3], false).await.unwrap();
+        // Its blocks made the copy, though some of them are damaged; nobody else would have told it for a day.
+        assert_eq!(until_damaged(&three, 1).await, 1);
+        assert_eq!(three.lan.calls("VerifyTable"), 1, "one reading is enough for two blocks");
+        assert!(
+            !one(&three.nodes[2], three.file.id).await.unwrap().damaged,
+            "only two of its blocks were read"
+        );
+    });
+}
+
+#[test]
+fn a_source_with_a_damaged_tail_says_so_too() {
+    story(32, async {
+        let three = three(32, &[1, 3]).await;
+        three.rot_footer(1);
+        three.copy(2, 8, &[1, 3], false).await.unwrap();
+        assert_eq!(until_damaged(&three, 1).await, 1);
+    });
+}
+
+#[test]
+fn a_file_that_is_gone_under_its_node_counts_as_damaged() {
+    story(33, async {
+        let three = three(33, &[1]).await;
+        three.disks[0].mount().remove(&path(three.file.id, stamp(1))).await.unwrap();
+        let handle = three.file.part.infos().next().unwrap().handle;
+        let read = ask(&three.nodes[0], ReadBlocks { blocks: vec![handle] }).await.unwrap();
+        assert_eq!(read.blocks, [BlockRead::Unreadable]);
+        assert_eq!(until_damaged(&three, 1).await, 1);
     });
 }
 

@@ -1,24 +1,28 @@
 //! The door for administration: answers what every frontend knows, and sends on to the meta leader what only that
 //! one may answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::join_all;
+use lamina_env::Disk;
 use lamina_env::time::{self, Duration};
 use lamina_node::{IdentityDoor, Links};
 use lamina_peers::Port;
 use lamina_peers::admin::{
-    AdminAnswer, AdminRequest, Bootstrap, Bootstrapped, Figures, FlushStore, FrontendStats, MetaIs,
-    NodeStatus, Probed, Status, StoreFlushed, ViewChanged, Watch,
+    AdminAnswer, AdminRequest, Bootstrap, Bootstrapped, ClusterStatus, Figures, FlushStore, Identify,
+    Identity, MetaIs, NodeStatus, Probed, Status, StoreFlushed, ViewChanged, Watch,
 };
 use lamina_peers::data::DataStat;
 use lamina_peers::group::{CompactGroup, GroupVersion, ProbeGroup};
 use lamina_peers::index::IndexStat;
 use lamina_peers::view::NodeView;
+use lamina_telemetry::memory;
 use lamina_types::{Error, GroupId, NodeId, Reason, RequestContext, Result, Role, Version};
 use tokio::sync::mpsc;
 
+use crate::door::figures::Figures as FrontendFigures;
 use crate::door::raft::Residents;
 use crate::flow::route::{Route, Router};
 use crate::meta::founding::Founding;
@@ -56,7 +60,9 @@ pub struct AdminDoor {
     /// Where bootstrap orders go: the node's own task, which owns the volume.
     pub orders: mpsc::Sender<BootstrapOrder>,
     /// Figures of this frontend.
-    pub figures: Arc<dyn Fn() -> FrontendStats + Send + Sync>,
+    pub figures: FrontendFigures,
+    /// Its volume.
+    pub disk: Arc<dyn Disk>,
     /// The version of the program.
     pub version: String,
 }
@@ -68,7 +74,7 @@ impl AdminDoor {
             AdminRequest::WhereIsMeta(_) => self.where_is_meta().map(AdminAnswer::WhereIsMeta),
             AdminRequest::Bootstrap(record) => self.bootstrap(record).await.map(AdminAnswer::Bootstrap),
             AdminRequest::Watch(watch) => self.watch(context, watch).await.map(AdminAnswer::Watch),
-            AdminRequest::ClusterStatus(_) => self.status().await.map(AdminAnswer::ClusterStatus),
+            AdminRequest::ClusterStatus(_) => self.status(context).await.map(AdminAnswer::ClusterStatus),
             AdminRequest::Probe(_) => self.probe(context).await.map(AdminAnswer::Probe),
             AdminRequest::FlushStore(flush) => self.flush(context, flush).await.map(AdminAnswer::FlushStore),
             request => self.meta(context, request).await,
@@ -200,13 +206,23 @@ impl AdminDoor {
         Ok(ViewChanged { view: self.links.view()?.as_ref().clone() })
     }
 
-    async fn status(&self) -> Result<Status> {
+    /// The state of the store. A frontend that was asked by another one tells of itself only.
+    async fn status(&self, context: &RequestContext) -> Result<Status> {
         let view = self.links.view()?;
-        let (nodes, groups) = futures::future::join(
-            join_all(view.nodes.iter().map(|node| self.node_status(node))),
-            ask_groups(&self.links, &[]),
-        )
-        .await;
+        if context.forwarded {
+            let own = self.own_status().await?;
+            return Ok(Status {
+                view: view.as_ref().clone(),
+                nodes: vec![own],
+                groups: Vec::new(),
+                grant: None,
+            });
+        }
+        let nodes = join_all(view.nodes.iter().map(|node| self.node_status(node))).await;
+        let nodes: Vec<NodeStatus> = nodes.into_iter().flatten().collect();
+        // Whoever did not tell of itself within a second is not waited for again.
+        let there: BTreeSet<NodeId> = nodes.iter().map(|status| status.node).collect();
+        let groups = ask_groups(&self.links, &[], |node| there.contains(&node)).await;
         let grant = self.residents.meta().and_then(|host| {
             let state = host.state();
             state.grant().map(|grant| (grant.id.clone(), grant.node))
@@ -214,22 +230,43 @@ impl AdminDoor {
         Ok(Status { view: view.as_ref().clone(), nodes, groups: groups.into_iter().collect(), grant })
     }
 
-    async fn node_status(&self, node: &NodeView) -> NodeStatus {
-        let figures = self.figures_of(node).await.unwrap_or(Figures::None);
-        NodeStatus { node: node.node, version: self.version.clone(), memory_bytes: 0, figures }
+    async fn own_status(&self) -> Result<NodeStatus> {
+        let node = self.links.me.node().ok_or_else(|| Error::new(Reason::NotReady, "the node starts"))?;
+        let free_bytes = self.disk.space().await.map_or(0, |space| space.free);
+        Ok(NodeStatus {
+            node,
+            version: self.version.clone(),
+            memory_bytes: memory::read().map_or(0, |memory| memory.resident),
+            figures: Figures::Frontend(self.figures.stats(free_bytes)),
+        })
+    }
+
+    /// What a node says of itself; `None`: nothing within a second.
+    async fn node_status(&self, node: &NodeView) -> Option<NodeStatus> {
+        if Some(node.node) == self.links.me.node() {
+            return self.own_status().await.ok();
+        }
+        if node.role == Role::Frontend {
+            let (peer, context) = self.links.admin(node.node, STATUS_DEADLINE_MS).ok()?;
+            let context = RequestContext { forwarded: true, ..context };
+            let status = within(peer.call(context, ClusterStatus {})).await.ok()?;
+            return status.nodes.into_iter().find(|own| own.node == node.node);
+        }
+        let (identity, figures) = futures::future::join(self.identity_of(node), self.figures_of(node)).await;
+        // Their processes tell nobody how much memory they hold, except at their own /metrics.
+        let version = identity.ok()?.version;
+        Some(NodeStatus { node: node.node, version, memory_bytes: 0, figures: figures.ok()? })
+    }
+
+    async fn identity_of(&self, node: &NodeView) -> Result<Identity> {
+        let (peer, context) = self.links.admin(node.node, STATUS_DEADLINE_MS)?;
+        within(peer.call(context, Identify {})).await
     }
 
     async fn figures_of(&self, node: &NodeView) -> Result<Figures> {
         match node.role {
-            Role::Frontend if Some(node.node) == self.links.me.node() => {
-                Ok(Figures::Frontend((self.figures)()))
-            }
-            // A frontend's figures are its groups'; who leads none has little to tell.
-            Role::Frontend => {
-                let (peer, context) = self.links.admin(node.node, STATUS_DEADLINE_MS)?;
-                let identity = within(peer.call(context, lamina_peers::admin::Identify {})).await?;
-                Ok(if identity.ready { Figures::Frontend(FrontendStats::default()) } else { Figures::None })
-            }
+            // They tell more than figures: they are asked for their status.
+            Role::Frontend => Ok(Figures::None),
             Role::Index => {
                 let (peer, context) = self.links.index(node.node, STATUS_DEADLINE_MS)?;
                 within(peer.call(context, IndexStat {})).await.map(Figures::Index)

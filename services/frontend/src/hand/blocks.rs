@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -29,6 +30,8 @@ pub struct Blocks {
     links: Links,
     health: Health,
     cache: Cache<CacheKey, Block, ByBytes>,
+    hits: AtomicU64,
+    misses: AtomicU64,
     damaged: mpsc::Sender<DamagedCopy>,
 }
 
@@ -87,7 +90,8 @@ impl Blocks {
         let (damaged, reports) = mpsc::channel(64);
         let expected = usize::try_from(cache_bytes / (16 << 10)).unwrap_or(usize::MAX).max(16);
         let cache = Cache::with_weighter(expected, cache_bytes, ByBytes);
-        (Blocks { links, health, cache, damaged }, reports)
+        let (hits, misses) = (AtomicU64::new(0), AtomicU64::new(0));
+        (Blocks { links, health, cache, hits, misses, damaged }, reports)
     }
 
     /// Bytes in the cache.
@@ -95,9 +99,22 @@ impl Blocks {
         self.cache.weight()
     }
 
+    /// Bytes in the cache at most.
+    pub fn cache_bytes_max(&self) -> u64 {
+        self.cache.capacity()
+    }
+
+    /// Blocks that were found in the cache, and those that were not, since the start.
+    pub fn cache_hits(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
     /// The block if it is cached.
     pub fn cached(&self, wanted: &Wanted) -> Option<Block> {
-        self.cache.get(&key_of(wanted))
+        let found = self.cache.get(&key_of(wanted));
+        let counted = if found.is_some() { &self.hits } else { &self.misses };
+        counted.fetch_add(1, Ordering::Relaxed);
+        found
     }
 
     /// Fetches blocks, in the order in which they are wanted.

@@ -27,6 +27,21 @@ struct State {
     passed_at: Instant,
     /// Bytes per second that flushes took away lately.
     flush_rate: f64,
+    delayed: u64,
+    refused: u64,
+}
+
+/// How a group presses back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pressure {
+    /// Writes pass at a rate only.
+    pub slows: bool,
+    /// No write passes.
+    pub stops: bool,
+    /// Writes that had to wait since the start.
+    pub delayed: u64,
+    /// Writes that were refused since the start.
+    pub refused: u64,
 }
 
 /// How full a group is.
@@ -49,6 +64,8 @@ impl Default for Throttle {
             full: false,
             passed_at: time::now(),
             flush_rate: RATE_FIRST,
+            delayed: 0,
+            refused: 0,
         }))
     }
 }
@@ -75,6 +92,17 @@ impl Throttle {
         });
     }
 
+    /// How it presses back now.
+    pub fn pressure(&self) -> Pressure {
+        let state = self.0.lock();
+        Pressure {
+            slows: state.rate.is_some(),
+            stops: state.full,
+            delayed: state.delayed,
+            refused: state.refused,
+        }
+    }
+
     /// Lets a write of this many bytes in: at once, or after a wait.
     ///
     /// # Errors
@@ -90,6 +118,7 @@ impl Throttle {
     fn reserve(&self, bytes: usize) -> Result<Option<Instant>> {
         let mut state = self.0.lock();
         if state.full {
+            state.refused += 1;
             return Err(overloaded(WAIT_MAX));
         }
         let Some(rate) = state.rate else { return Ok(None) };
@@ -97,11 +126,14 @@ impl Throttle {
         let start = state.passed_at.max(now);
         let wait = start.saturating_duration_since(now);
         if wait > WAIT_MAX {
+            state.refused += 1;
             return Err(overloaded(wait.saturating_sub(WAIT_MAX / 2)));
         }
         state.passed_at = start + Duration::from_secs_f64(bytes as f64 / rate);
         // Timers tick in milliseconds: shorter waits add up until they are worth one.
-        Ok((wait >= Duration::from_millis(1)).then_some(start))
+        let waits = wait >= Duration::from_millis(1);
+        state.delayed += u64::from(waits);
+        Ok(waits.then_some(start))
     }
 }
 
@@ -137,6 +169,9 @@ mod tests {
         let refused = throttle.admit(1).await.unwrap_err();
         assert_eq!(refused.reason(), Reason::Overloaded);
         assert!(refused.retry_after().is_some());
+        let pressure = throttle.pressure();
+        assert!(pressure.slows && pressure.stops && pressure.delayed > 0, "{pressure:?}");
+        assert_eq!(pressure.refused, 1);
         throttle.set(fullness(10, 3));
         throttle.admit(1 << 20).await.unwrap();
     }

@@ -130,36 +130,52 @@ async fn delete(work: &Work, gone: &[Deletable], parked: &Parked) {
     futures::future::join_all(calls).await;
 }
 
-/// Sweeps each data node at the beginning of the reign, at each new start of the node, and hourly.
+/// The last sweep of a data node.
+struct Swept {
+    /// The start of the node that was swept.
+    incarnation: Incarnation,
+    /// How often that start had found damage before.
+    damage_found: u64,
+    /// When the next sweep is due.
+    due: Instant,
+}
+
+/// Sweeps each data node at the beginning of the reign, at each new start of the node, when it has found damage, and
+/// hourly.
 pub async fn sweep(work: Work) {
-    // For each node, the start that was swept, and when its next sweep is due.
-    let mut swept: BTreeMap<NodeId, (Incarnation, Instant)> = BTreeMap::new();
+    let mut swept: BTreeMap<NodeId, Swept> = BTreeMap::new();
     loop {
         if let Ok(cluster) = work.links.view() {
             for node in cluster.nodes_of(Role::Data).filter(|node| node.seen) {
-                let due = swept
-                    .get(&node.node)
-                    .is_none_or(|(incarnation, due)| *incarnation != node.incarnation || *due <= time::now());
+                // Asked before the list is: what is found in between is swept once more, and never missed.
+                let found = learn(&work, node.node).await;
+                let last = swept.get(&node.node);
+                let due = last.is_none_or(|last| {
+                    last.incarnation != node.incarnation
+                        || last.due <= time::now()
+                        || found.is_some_and(|found| found > last.damage_found)
+                });
                 if due {
                     let result = sweep_node(&work, node.node).await;
                     if let Err(error) = &result {
                         tracing::debug!(node = %node.node, %error, "a data node could not be swept; it is tried again");
                     }
-                    let next = time::now() + if result.is_ok() { SWEEP } else { AGAIN };
-                    swept.insert(node.node, (node.incarnation, next));
+                    let due = time::now() + if result.is_ok() { SWEEP } else { AGAIN };
+                    let (incarnation, damage_found) = (node.incarnation, found.unwrap_or(0));
+                    swept.insert(node.node, Swept { incarnation, damage_found, due });
                 }
-                learn_room(&work, node.node).await;
             }
         }
         time::sleep(LOOK).await;
     }
 }
 
-async fn learn_room(work: &Work, node: NodeId) {
-    let Ok((peer, context)) = work.links.data(node, DEADLINE_MS) else { return };
-    if let Ok(stats) = within(peer.call(context, DataStat {})).await {
-        work.room.set(node, stats.free_bytes, stats.total_bytes);
-    }
+/// Learns how much room a data node has, and how often it has found damage; `None`: it does not answer.
+async fn learn(work: &Work, node: NodeId) -> Option<u64> {
+    let (peer, context) = work.links.data(node, DEADLINE_MS).ok()?;
+    let stats = within(peer.call(context, DataStat {})).await.ok()?;
+    work.room.set(node, stats.free_bytes, stats.total_bytes);
+    Some(stats.damage_found)
 }
 
 async fn sweep_node(work: &Work, node: NodeId) -> Result<()> {

@@ -19,6 +19,7 @@ use crate::lead::floor::KEEP_MS;
 use crate::lead::flush::flush_all;
 use crate::lead::parts::tail_on;
 use crate::lead::work::{Entered, Unproposed, Work};
+use crate::metrics::Running;
 
 /// How often trees are looked at when nothing wakes the flow.
 const LOOK: Duration = Duration::from_millis(500);
@@ -116,6 +117,21 @@ fn next(work: &Work, policy: &Policy) -> Option<(u32, std::sync::Arc<TabletView>
 }
 
 async fn compact(work: &Work, number: u32, tablet: &TabletView, picked: &Task) -> Result<()> {
+    let _running = Running::begin(&work.metrics.compactions_running);
+    let compacted = try_compact(work, number, tablet, picked).await;
+    match &compacted {
+        Ok(()) => {
+            work.metrics.compactions.inc();
+            work.metrics.compacted_bytes.inc_by(picked.input_bytes);
+        }
+        Err(_) => {
+            work.metrics.compactions_failed.inc();
+        }
+    }
+    compacted
+}
+
+async fn try_compact(work: &Work, number: u32, tablet: &TabletView, picked: &Task) -> Result<()> {
     let floor = raise_floor(work).await?;
     let view = work.view();
     let job = JobId { group: work.host.group, reign: work.reigning.reign, n: number };
@@ -126,10 +142,7 @@ async fn compact(work: &Work, number: u32, tablet: &TabletView, picked: &Task) -
     for table in given.iter().filter(|table| !written.iter().any(|written| written.table == **table)) {
         work.reigning.ledger.refused(*table);
     }
-    commit(work, &view, tablet, picked, floor, written, names).await?;
-    work.metrics.compactions.inc();
-    work.metrics.compacted_bytes.inc_by(picked.input_bytes);
-    Ok(())
+    commit(work, &view, tablet, picked, floor, written, names).await
 }
 
 /// Raises the floor as far as readers allow; what it is after that is the floor of the job.

@@ -21,6 +21,7 @@ use crate::hand::tables::TableFile;
 use crate::heart::throttle::Fullness;
 use crate::host::NotDone;
 use crate::lead::work::{Unproposed, Work};
+use crate::metrics::Running;
 
 /// How often fullness is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -39,6 +40,7 @@ pub async fn run(work: Work) {
             match flush(&work, &view, tablet, memory).await {
                 Ok(()) => work.wake.notify_waiters(),
                 Err(error) => {
+                    work.metrics.flushes_failed.inc();
                     tracing::warn!(group = %work.host.group, tablet = %tablet.id, %error, "a flush failed; it is tried again");
                     time::sleep(RETRY).await;
                 }
@@ -121,6 +123,7 @@ async fn rotate_largest(work: &Work, view: &GroupView) {
 
 async fn flush(work: &Work, view: &GroupView, tablet: &TabletView, memory: &MemoryView) -> Result<()> {
     let started = time::now();
+    let _running = Running::begin(&work.metrics.flushes_running);
     let bytes = memory.memtable.bytes() as u64;
     let floor = view.read_floor;
     let mut unproposed = Unproposed::new(work);

@@ -166,7 +166,7 @@ fn observe(host: &MetaHost, founding: &Founding, reign: &MetaReign, asked: &Mute
 
 /// How every group is, the meta group included, which this process leads.
 pub async fn answers(host: &MetaHost, links: &Links, nodes: &[NodeId]) -> Answers {
-    let mut answers = ask_groups(links, nodes).await;
+    let mut answers = ask_groups(links, nodes, |_| true).await;
     if let Some(me) = links.me.node() {
         let members = host.replica.members();
         let answer = meta_answer(&host.state(), me, &members.voters, &caught_up(host));
@@ -184,7 +184,11 @@ fn caught_up(host: &MetaHost) -> BTreeSet<ReplicaId> {
 }
 
 /// Asks the leader of every data group how it is, and what of it only these nodes have.
-pub async fn ask_groups(links: &Links, nodes: &[NodeId]) -> Answers {
+pub async fn ask_groups(
+    links: &Links,
+    nodes: &[NodeId],
+    is_there: impl Fn(NodeId) -> bool + Send + Sync,
+) -> Answers {
     let Ok(view) = links.view() else { return BTreeMap::new() };
     let groups = view.groups.iter().filter(|group| group.group != GroupId::META);
     let asks = groups.map(|group| async {
@@ -192,7 +196,7 @@ pub async fn ask_groups(links: &Links, nodes: &[NodeId]) -> Answers {
             group.leader.into_iter().chain(group.replicas.iter().map(|placement| placement.node));
         let mut asked = Vec::new();
         for node in leader_first {
-            if asked.contains(&node) {
+            if asked.contains(&node) || !is_there(node) {
                 continue;
             }
             asked.push(node);

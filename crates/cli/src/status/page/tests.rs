@@ -45,6 +45,7 @@ fn figures(role: Role) -> Figures {
             compacted_bytes: 0,
             jobs: 0,
             scrubbed_blocks: 0,
+            damage_found: 0,
         }),
     }
 }

@@ -131,3 +131,27 @@ fn a_copy_on_which_a_bit_flips_is_made_anew() {
         story.compare().await;
     });
 }
+
+/// Damage that only the data node itself has seen, as when its scrubber comes by, or when an index node asks for the
+/// index part, is repaired within seconds: nobody waits for the hourly sweep, or for the next reign.
+#[test]
+fn what_a_data_node_finds_damaged_is_made_anew_at_once() {
+    World::each(680..681, async |world| {
+        let story = Story::begin(&world, settings()).await;
+        story.work(Duration::from_secs(3), &Rates::NONE).await;
+        story.reader().flush(false).await.unwrap();
+        story.store.wait_until_it_is_whole(Duration::from_secs(60)).await;
+        let inspector = Inspector::new(&story.store);
+        inspector.wait_until_tidy(Duration::from_secs(60)).await;
+        // The sweep at the beginning of the reign is over.
+        time::sleep(Duration::from_secs(10)).await;
+        let mut rotten = BTreeSet::new();
+        for _ in 0..3 {
+            rot_one(&story, &mut rotten).await;
+        }
+        assert!(!rotten.is_empty(), "no table was there to rot");
+        inspector.have_all_verified().await;
+        inspector.wait_until_tidy(Duration::from_secs(5)).await;
+        story.compare().await;
+    });
+}

@@ -48,6 +48,32 @@ fn an_empty_frontend_takes_the_place_of_a_lost_one_and_nothing_is_lost() {
     });
 }
 
+/// The shortest time after which a follower misses its leader (openraft's election timeout) is 200 ms.
+#[test]
+fn a_leader_that_is_stopped_politely_leaves_no_gap() {
+    World::each(860..862, async |world| {
+        let story = Story::begin(&world, settings()).await;
+        let client = story.store.client("impatient", 0);
+        for turn in 0..4 {
+            let leader = story.store.leader(&client).await;
+            story.store.stop(&leader).await;
+            let stopped = time::now();
+            client.put(format!("gap/{turn}"), "none").await.unwrap();
+            assert!(
+                stopped.elapsed() < Duration::from_millis(150),
+                "{:?} without {leader}",
+                stopped.elapsed()
+            );
+            assert_ne!(story.store.leader(&client).await, leader);
+            story.store.machine(&leader).start();
+            // A follower counts as caught up until it has been silent for some time.
+            story.work(Duration::from_secs(2), &Rates::NONE).await;
+            story.store.wait_until_it_is_whole(Duration::from_secs(60)).await;
+        }
+        story.compare().await;
+    });
+}
+
 #[test]
 fn every_frontend_can_be_replaced_one_after_the_other() {
     World::each(840..841, async |world| {

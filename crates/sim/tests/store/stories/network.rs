@@ -44,7 +44,7 @@ fn a_deposed_leader_that_clients_still_reach_answers_nothing_old() {
 fn no_write_takes_effect_twice_though_messages_do_and_answers_are_lost() {
     World::each(780..781, async |world| {
         let story = Story::begin(&world, settings()).await;
-        let bad = Link { lost: 80, doubled: 300, ..world.network().links() };
+        let bad = Link { lost: 30, doubled: 300, ..world.network().links() };
         world.network().set_links(bad);
         story.work(WORK, &Rates::NONE).await;
         story.compare().await;

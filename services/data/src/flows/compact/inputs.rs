@@ -17,6 +17,7 @@ use lamina_types::{BlockHandle, Kind, TableId};
 
 use super::JobError;
 use super::work::Fed;
+use crate::flows::doubt::doubt;
 use crate::flows::read_blocks::read_stored;
 use crate::hands::files::OpenTable;
 use crate::heart::catalogue::Condition;
@@ -148,7 +149,10 @@ async fn open_input(node: Arc<Node>, input: CompactionInput) -> Result<(TableId,
                 return Ok((table, Input { part: part.renamed(table), local: None, copies, damaged_here }));
             }
             Ok(Ok(_)) => refusals.damaged = Some("an index part of another table came".to_owned()),
-            Ok(Err(corruption)) => refusals.damaged = Some(corruption.to_string()),
+            Ok(Err(corruption)) => {
+                doubt(&node, copy, table);
+                refusals.damaged = Some(corruption.to_string());
+            }
             Err(error) => refusals.note(&error),
         }
     }
@@ -228,9 +232,10 @@ async fn fetch_from(
         };
         for (handle, read) in batch.iter().zip(read) {
             let refused = match read {
-                BlockRead::Stored(stored) => {
-                    intact.take(handle, stored).err().map(|corruption| corruption.to_string())
-                }
+                BlockRead::Stored(stored) => intact.take(handle, stored).err().map(|corruption| {
+                    doubt(node, copy, handle.table);
+                    corruption.to_string()
+                }),
                 BlockRead::TableNotFound => {
                     left.push(*handle);
                     continue;
