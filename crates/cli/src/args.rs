@@ -24,7 +24,7 @@ pub use serve::{NodeArgs, UpArgs};
 #[derive(Parser, Debug)]
 #[command(
     name = "lamina",
-    version,
+    version = crate::serve::VERSION,
     max_term_width = 80,
     subcommand_required = true,
     arg_required_else_help = true

@@ -105,6 +105,6 @@ async fn dispatch(cli: Cli, farewell: &Farewell) -> Result<(), Failure> {
         Command::Doctor(args) => command::doctor::doctor(args, farewell).await,
         Command::Explain(args) => command::explain::explain(args),
         Command::Completions(args) => command::explain::completions(args),
-        Command::Version => output::line(concat!("lamina ", env!("CARGO_PKG_VERSION"))),
+        Command::Version => output::line(&format!("lamina {}", serve::VERSION)),
     }
 }

@@ -25,7 +25,11 @@ const FRONTEND_MEMORY: u64 = 128 << 20;
 const INDEX_MEMORY: u64 = 1 << 30;
 /// Where a client looks by itself.
 const ENDPOINT_DEFAULT: &str = "127.0.0.1:4700";
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of the program. A build may name another one, so that one source can play two versions in a test.
+pub const VERSION: &str = match option_env!("LAMINA_BUILD_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
 
 /// Starts a whole store, says where it is, and runs it until it is stopped.
 pub async fn up(args: UpArgs) -> Result<(), Failure> {

@@ -7,14 +7,20 @@
 //! | [`crdgen`] | writes the Kubernetes definitions, and the pages about their fields and conditions |
 //! | [`protogen`] | writes the Rust code of the protobuf files |
 //! | [`peers`] | measures Lamina beside etcd and Redis |
+//! | [`image`] | makes the container image without a registry |
+//! | [`charts`] | lints the Helm charts, compares what they render with what is committed |
+//! | [`e2e`] | builds what the stories on Kubernetes need, and runs them |
 
 #![expect(
     clippy::disallowed_methods,
     reason = "a tool reads and writes the repository; it is never simulated"
 )]
 
+pub mod charts;
 pub mod crdgen;
+pub mod e2e;
 pub mod errors;
+pub mod image;
 pub mod peers;
 pub mod protogen;
 pub mod tidy;

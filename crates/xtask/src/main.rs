@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::charts::ChartsArgs;
+use xtask::e2e::E2eArgs;
+use xtask::image::ImageArgs;
 use xtask::peers::PeersArgs;
-use xtask::{crdgen, errors, peers, protogen, repository, tidy};
+use xtask::{charts, crdgen, e2e, errors, image, peers, protogen, repository, tidy};
 
 #[derive(Parser)]
 #[command(about = "Lamina's own tools")]
@@ -29,6 +32,12 @@ enum Command {
     Protogen,
     /// Measures Lamina beside etcd and Redis, as far as they are installed, and prints a table
     BenchPeers(PeersArgs),
+    /// Makes the container image from programs of this machine, without any registry
+    Image(ImageArgs),
+    /// Lints the charts, and compares what helm makes of them with helm/goldens
+    Charts(ChartsArgs),
+    /// Tells the stories of e2e/ on a Kubernetes cluster that kind makes; ends with 1 if one does not hold
+    E2e(E2eArgs),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -39,6 +48,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Crdgen { check } => crdgen::run(&repository(), check)?,
         Command::Protogen => protogen::run()?,
         Command::BenchPeers(args) => peers::run(&repository(), &args)?,
+        Command::Image(args) => image::run(&repository(), &args)?,
+        Command::Charts(args) => charts::run(&repository(), &args)?,
+        Command::E2e(args) if !e2e::run(&repository(), &args)? => return Ok(ExitCode::FAILURE),
+        Command::E2e(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
