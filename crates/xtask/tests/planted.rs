@@ -113,6 +113,14 @@ fn files_named_mod_and_modules_whose_names_say_nothing_are_found() {
 }
 
 #[test]
+fn a_crate_at_the_top_of_the_repository_is_read_like_any_other() {
+    let manifest = "[package]\nname = \"top\"\nversion = \"0.1.0\"\n";
+    let (path, _, what) =
+        only(&[("crds/Cargo.toml", manifest), ("crds/src/lib.rs", "//! Top.\nmod util {}\n")]);
+    assert_eq!((path.as_str(), what.as_str()), ("crds/src/lib.rs", "a module named `util`"));
+}
+
+#[test]
 fn a_file_that_no_module_declares_is_found() {
     let (path, _, what) = only(&[("crates/high/src/lost.rs", "fn f() {}\n")]);
     assert_eq!((path.as_str(), what.as_str()), ("crates/high/src/lost.rs", "no `mod` leads to this file"));
