@@ -78,7 +78,7 @@ async fn reconcile(cluster: Arc<StorageCluster>, context: Arc<Context>) -> Resul
     let key = Key { namespace: cluster.namespace().unwrap_or_default(), name: cluster.name_any() };
     let begun = time::now();
     let result = pass(&context, &key).await;
-    context.metrics.passed(begun.elapsed().as_secs_f64(), result.is_err());
+    context.metrics.passed(begun.elapsed(), result.is_err());
     match result {
         Ok(Some(again)) => Ok(Action::requeue(again)),
         Ok(None) => Ok(Action::await_change()),

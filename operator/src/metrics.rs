@@ -1,12 +1,13 @@
 //! Figures of the operator itself.
 
 use lamina_crds::{ConditionType, StorageClusterStatus, Verdict};
+use lamina_env::time::Duration;
+use lamina_telemetry::Durations;
 use lamina_telemetry::metrics::NameError;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 
 use crate::names::Key;
 
@@ -17,7 +18,7 @@ pub struct Metrics {
     failures: Counter,
     steps: Counter,
     refusals: Counter,
-    seconds: Histogram,
+    seconds: Durations,
     leading: Gauge,
     conditions: Family<ConditionLabels, Gauge>,
 }
@@ -71,10 +72,10 @@ impl Metrics {
     }
 
     /// A pass ended.
-    pub fn passed(&self, seconds: f64, failed: bool) {
+    pub fn passed(&self, time: Duration, failed: bool) {
         self.passes.inc();
         self.failures.inc_by(u64::from(failed));
-        self.seconds.observe(seconds);
+        self.seconds.observe(time);
     }
 
     /// What came of a plan.
