@@ -1,16 +1,23 @@
-//! Whether an object is as it was rendered: everything that the rendering names is there. What others added does not count.
+//! Whether an object is as it was rendered: everything that the rendering names is there. What others added does not count: the API
+//! server with its defaults, nor whoever else applies to the same object.
 
 use lamina_crds::Bytes;
 use serde_json::Value;
 
-/// Whether `live` has all that `wanted` names. Lists are compared item by item; amounts by what they amount to, because
-/// the API server writes `1024Mi` as `1Gi`.
+/// Whether `live` has all that `wanted` names. Amounts are compared by what they amount to, because the API server writes `1024Mi`
+/// as `1Gi`; lists item by item, those whose items have names by name.
 pub fn has(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => {
             wanted.iter().all(|(name, value)| match live.get(name) {
                 Some(present) => has(present, value),
                 None => is_empty(value),
+            })
+        }
+        (Value::Array(live), Value::Array(wanted)) if wanted.iter().any(|it| handle(it).is_some()) => {
+            wanted.iter().all(|it| {
+                let same = |there: &&Value| handle(there).is_some() && handle(there) == handle(it);
+                live.iter().find(same).is_some_and(|there| has(there, it))
             })
         }
         (Value::Array(live), Value::Array(wanted)) => {
@@ -21,10 +28,17 @@ pub fn has(live: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// What the API server leaves out.
+/// By what server-side apply knows the items of a list to which several may add: containers, variables, ports and secrets by their
+/// name, owners by their UID. All other lists have one owner, and are theirs as a whole.
+fn handle(item: &Value) -> Option<&str> {
+    text(item, "/uid").or_else(|| text(item, "/name"))
+}
+
+/// What the API server leaves out. Not `false`: where that is left out it may mean otherwise.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
+        Value::String(text) => text.is_empty(),
         Value::Object(fields) => fields.values().all(is_empty),
         Value::Array(items) => items.is_empty(),
         _ => false,
@@ -70,6 +84,24 @@ mod tests {
         assert!(!has(&live, &json!({"spec": {"replicas": 2}})));
         assert!(!has(&live, &json!({"spec": {"ports": [{"port": 1}, {"port": 2}]}})));
         assert!(!has(&live, &json!({"spec": {"absent": 1}})));
+    }
+
+    #[test]
+    fn what_others_add_to_a_list_of_named_items_does_not_count_and_every_other_list_is_compared_whole() {
+        let ports = json!([{"name": "theirs", "port": 9}, {"name": "grpc", "port": 1, "protocol": "TCP"}]);
+        assert!(has(&ports, &json!([{"name": "grpc", "port": 1}])));
+        assert!(!has(&ports, &json!([{"name": "grpc", "port": 2}])));
+        assert!(!has(&ports, &json!([{"name": "http", "port": 1}])));
+        let owners = json!([{"uid": "a", "name": "x"}, {"uid": "b", "name": "x"}]);
+        assert!(has(&owners, &json!([{"uid": "b", "name": "x"}])));
+        assert!(!has(&json!([{"port": 1}, {"port": 2}]), &json!([{"port": 1}])));
+        assert!(!has(&json!(["a", "b"]), &json!(["a"])));
+    }
+
+    #[test]
+    fn an_empty_text_may_be_left_out_and_a_false_may_not() {
+        assert!(has(&json!([{"name": "A"}]), &json!([{"name": "A", "value": ""}])));
+        assert!(!has(&json!({}), &json!({"automountServiceAccountToken": false})));
     }
 
     #[test]

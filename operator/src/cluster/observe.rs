@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::{DynamicObject, ListParams, TypeMeta};
 use kube::{Api, Client};
 use lamina_crds::{Bytes, StorageCluster, StorageOperation};
 use serde_json::Value;
@@ -60,9 +60,17 @@ pub async fn observe(
 }
 
 async fn list(client: &Client, key: &Key, kind: Kind) -> kube::Result<Vec<DynamicObject>> {
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &kind.resource());
+    let resource = kind.resource();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource);
     let labels = format!("{},app.kubernetes.io/instance={}", crate::names::managed(), key.name);
-    Ok(api.list(&ListParams::default().labels(&labels)).await?.items)
+    let mut items = api.list(&ListParams::default().labels(&labels)).await?.items;
+    for item in &mut items {
+        // The items of a list do not say what they are, and objects are compared with it.
+        let types = || TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
+        item.types.get_or_insert_with(types);
+        item.metadata.managed_fields = None;
+    }
+    Ok(items)
 }
 
 fn object_of(key: &Key, owner: &str, object: DynamicObject) -> Object {

@@ -87,8 +87,19 @@ impl Api {
         let of = |(id, object): &(&Id, &Value)| {
             id.0 == request.group && id.1 == request.resource && id.2 == request.namespace && matches(object)
         };
-        let items: Vec<Value> =
-            then.unwrap_or(&self.objects).iter().filter(of).map(|(_, object)| object.clone()).collect();
+        let items: Vec<Value> = then
+            .unwrap_or(&self.objects)
+            .iter()
+            .filter(of)
+            .map(|(_, object)| {
+                // The list says once what its items are: they themselves do not.
+                let mut item = object.clone();
+                let fields = item.as_object_mut().unwrap();
+                fields.remove("apiVersion");
+                fields.remove("kind");
+                item
+            })
+            .collect();
         (
             200,
             json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "1" }, "items": items }),
@@ -326,16 +337,72 @@ fn conflict(why: &str) -> Answer {
     (409, status(409, "Conflict", why))
 }
 
-/// What the API server adds by itself.
+/// What the API server makes of what it is given: defaults are added, empty texts dropped, amounts written their way.
 fn defaults(id: &Id, object: &mut Value) {
+    object["metadata"]["managedFields"] = json!([{ "manager": "somebody", "operation": "Apply" }]);
     match id.1.as_str() {
         "statefulsets" => {
-            object["spec"]["template"]["spec"]["restartPolicy"] = json!("Always");
-            object["spec"]["template"]["spec"]["dnsPolicy"] = json!("ClusterFirst");
+            let pod = &mut object["spec"]["template"]["spec"];
+            pod["restartPolicy"] = json!("Always");
+            pod["dnsPolicy"] = json!("ClusterFirst");
+            pod["schedulerName"] = json!("default-scheduler");
+            pod["serviceAccount"] = pod["serviceAccountName"].clone();
+            for container in pod["containers"].as_array_mut().unwrap() {
+                container["terminationMessagePath"] = json!("/dev/termination-log");
+                for env in container["env"].as_array_mut().into_iter().flatten() {
+                    if env["value"] == json!("") {
+                        env.as_object_mut().unwrap().remove("value");
+                    }
+                }
+                for side in ["requests", "limits"] {
+                    normalise(&mut container["resources"], side);
+                }
+                container["livenessProbe"]["successThreshold"] = json!(1);
+            }
+            object["spec"]["template"]["metadata"]["creationTimestamp"] = Value::Null;
+            for claim in object["spec"]["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
+                claim["apiVersion"] = json!("v1");
+                claim["kind"] = json!("PersistentVolumeClaim");
+                claim["status"] = json!({ "phase": "Pending" });
+                normalise(&mut claim["spec"]["resources"], "requests");
+            }
         }
-        "services" => object["spec"]["sessionAffinity"] = json!("None"),
+        "services" => {
+            object["spec"]["sessionAffinity"] = json!("None");
+            object["spec"]["ipFamilies"] = json!(["IPv4"]);
+            object["spec"]["internalTrafficPolicy"] = json!("Cluster");
+            if object["spec"].get("clusterIP").is_none() {
+                object["spec"]["clusterIP"] = json!("10.96.0.9");
+            }
+        }
+        "persistentvolumeclaims" => normalise(&mut object["spec"]["resources"], "requests"),
         _ => {}
     }
+}
+
+/// Amounts in their canonical form; an empty map is dropped.
+fn normalise(resources: &mut Value, side: &str) {
+    let Some(amounts) = resources.get_mut(side).and_then(Value::as_object_mut) else { return };
+    for (name, amount) in amounts.iter_mut() {
+        let text = amount.as_str().unwrap();
+        *amount = json!(match name.as_str() {
+            "cpu" => millis(lamina_crds::Cpu::new(text).millis()),
+            _ => bytes(lamina_crds::Bytes::new(text).bytes()),
+        });
+    }
+    if amounts.is_empty() {
+        resources.as_object_mut().unwrap().remove(side);
+    }
+}
+
+fn millis(millis: u64) -> String {
+    if millis % 1000 == 0 { (millis / 1000).to_string() } else { format!("{millis}m") }
+}
+
+fn bytes(bytes: u64) -> String {
+    let units = ["", "Ki", "Mi", "Gi", "Ti"];
+    let at = (0..units.len()).rev().find(|n| bytes % (1 << (10 * n)) == 0).unwrap();
+    format!("{}{}", bytes >> (10 * at), units[at])
 }
 
 fn flatten(value: &Value, path: &mut Vec<String>, out: &mut BTreeSet<Vec<String>>) {
