@@ -66,7 +66,11 @@ pub(crate) fn may_repeat(error: &Error) -> bool {
         Kind::Unavailable => true,
         Kind::ResourceExhausted => error.retry_after().is_some(),
         Kind::Aborted => error.reason() == Reason::StateMoved || error.reason() == Reason::StaleEpoch,
-        _ => matches!(error.reason(), Reason::NodeMismatch | Reason::ClientTokenExpired | Reason::ClockAhead),
+        // A store gives up after half a minute at the latest: the caller may have more time than that.
+        _ => matches!(
+            error.reason(),
+            Reason::NodeMismatch | Reason::ClientTokenExpired | Reason::ClockAhead | Reason::DeadlineExceeded
+        ),
     }
 }
 

@@ -138,7 +138,8 @@ impl Report {
         let groups: Vec<Group> = data_groups.map(|group| group_of(status, group.group, &name)).collect();
         let settings = &view.settings;
         let tier = |role: Role, expected: u32| {
-            let present = view.nodes_of(role).filter(|node| serves(node)).count() as u32;
+            let answers = |node: &NodeView| status.nodes.iter().any(|other| other.node == node.node);
+            let present = view.nodes_of(role).filter(|node| serves(node) && answers(node)).count() as u32;
             let members = view.nodes_of(role).filter(|node| node.state <= NodeState::Draining).count() as u32;
             Tier { present, expected: expected.max(members) }
         };
@@ -192,6 +193,10 @@ impl Report {
         }
         for node in self.nodes.iter().filter(|node| node.state == "active" && !node.seen) {
             troubles.push(format!("{} is not heard of", node.name));
+        }
+        // What the store knows is old where its meta group has no majority.
+        for node in self.nodes.iter().filter(|node| node.state == "active" && node.seen && !node.answers) {
+            troubles.push(format!("{} does not answer", node.name));
         }
         for node in self.nodes.iter().filter(|node| ["draining", "dead", "joining"].contains(&node.state)) {
             troubles.push(format!("{} is {}", node.name, node.state));

@@ -70,6 +70,8 @@ pub struct Up {
     /// Where clients connect.
     pub endpoint: String,
     words: Arc<Mutex<String>>,
+    /// Ends when nobody can say anything any more.
+    hears: Option<thread::JoinHandle<()>>,
 }
 
 impl Up {
@@ -95,14 +97,14 @@ impl Up {
             .expect("the program starts");
         let words = Arc::new(Mutex::new(String::new()));
         let (complaints, heard) = (child.stderr.take().expect("its complaints are piped"), words.clone());
-        thread::spawn(move || {
+        let hears = thread::spawn(move || {
             for line in BufReader::new(complaints).lines().map_while(Result::ok) {
                 let mut heard = heard.lock().unwrap();
                 heard.push_str(&line);
                 heard.push('\n');
             }
         });
-        Up { child, endpoint, words }
+        Up { child, endpoint, words, hears: Some(hears) }
     }
 
     /// What it has said on standard error until now.
@@ -133,6 +135,8 @@ impl Up {
     /// Waits until it ends by itself; its exit code.
     pub fn end(mut self) -> (i32, String) {
         let status = self.child.wait().unwrap();
+        // Its last words may not have been heard yet.
+        self.hears.take().unwrap().join().unwrap();
         (status.code().unwrap(), self.words())
     }
 }

@@ -166,7 +166,7 @@ fn observe(host: &MetaHost, founding: &Founding, reign: &MetaReign, asked: &Mute
 
 /// How every group is, the meta group included, which this process leads.
 pub async fn answers(host: &MetaHost, links: &Links, nodes: &[NodeId]) -> Answers {
-    let mut answers = ask_groups(links, nodes, |_| true).await;
+    let mut answers = ask_groups(links, nodes, DEADLINE_MS, |_| true).await;
     if let Some(me) = links.me.node() {
         let members = host.replica.members();
         let answer = meta_answer(&host.state(), me, &members.voters, &caught_up(host));
@@ -183,10 +183,12 @@ fn caught_up(host: &MetaHost) -> BTreeSet<ReplicaId> {
     progress.into_iter().filter(|one| near(one.matched)).map(|one| one.replica).collect()
 }
 
-/// Asks the leader of every data group how it is, and what of it only these nodes have.
+/// Asks the leader of every data group how it is, and what of it only these nodes have. Whoever may know has so many
+/// milliseconds to answer.
 pub async fn ask_groups(
     links: &Links,
     nodes: &[NodeId],
+    deadline_ms: u64,
     is_there: impl Fn(NodeId) -> bool + Send + Sync,
 ) -> Answers {
     let Ok(view) = links.view() else { return BTreeMap::new() };
@@ -200,10 +202,10 @@ pub async fn ask_groups(
                 continue;
             }
             asked.push(node);
-            let Ok((peer, context)) = links.group(node, DEADLINE_MS) else { continue };
+            let Ok((peer, context)) = links.group(node, deadline_ms) else { continue };
             let request = GroupStat { group: group.group, nodes: nodes.to_vec() };
             let call = peer.call(context, request);
-            if let Ok(Ok(stats)) = time::timeout(Duration::from_millis(DEADLINE_MS), call).await {
+            if let Ok(Ok(stats)) = time::timeout(Duration::from_millis(deadline_ms), call).await {
                 return Some((group.group, stats));
             }
         }

@@ -171,6 +171,17 @@ fn every_trouble_is_named() {
 }
 
 #[test]
+fn a_node_that_does_not_answer_is_named_even_where_the_store_still_counts_on_it() {
+    let mut frozen = status();
+    let silent = frozen.view.nodes[1].node;
+    frozen.nodes.retain(|node| node.node != silent);
+    let text = summary(&Report::of(&frozen), None);
+    for words in ["NOT WELL", "frontends  2/3", "frontend-1 does not answer"] {
+        assert!(text.contains(words), "{words} in:\n{text}");
+    }
+}
+
+#[test]
 fn tables_are_aligned_and_name_every_node_and_group() {
     let text = tables(&Report::of(&status()));
     assert_eq!(text.lines().count(), 1 + 9 + 1 + 1 + 1, "{text}");
