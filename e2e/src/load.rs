@@ -1,6 +1,6 @@
 //! The load that runs in a pod of the cluster: writers, readers and a scanner on few keys, every call noted down.
 //!
-//! It goes on until its standard input ends; a line there begins a new stretch of the figures. Then it reads all of its
+//! It goes on until its standard input ends; a word there begins a new stretch of the figures. Then it reads all of its
 //! keys once more, as long as that takes, and sends history and rows.
 
 use std::io::Write as _;
@@ -16,7 +16,7 @@ use lamina_workload::history::Item;
 use lamina_workload::{Recorder, Session};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::wire::{Line, Row};
+use crate::wire::{Line, MARK, Row};
 
 mod meter;
 
@@ -274,11 +274,13 @@ fn key(prefix: &str, number: u64) -> String {
     format!("{prefix}/{number:04}")
 }
 
-/// A line begins a new stretch, the end of input ends the load.
+/// The word for it begins a new stretch, the end of input ends the load. Other lines only show that somebody is there.
 async fn listen(meter: Arc<Meter>, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while lines.next_line().await?.is_some() {
-        meter.mark();
+    while let Some(line) = lines.next_line().await? {
+        if line == MARK.trim_end() {
+            meter.mark();
+        }
     }
     stop.store(true, Ordering::Relaxed);
     Ok(())

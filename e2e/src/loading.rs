@@ -13,15 +13,20 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use crate::kube::Namespace;
 use crate::verdict::Seen;
 use crate::wait::until;
-use crate::wire::{Line, Progress};
+use crate::wire::{Line, MARK, Progress};
 
 /// How long the history may take on its way, after the last call.
 const SENDING: Duration = Duration::from_secs(240);
 
+/// Between two words that say nothing. `kubectl exec` gives up a stream a minute after it last wrote there: a deadline that it
+/// set for that write holds for its pings, too.
+const STILL_HERE: Duration = Duration::from_secs(15);
+
 /// A load under way.
 pub struct Loading {
     child: Child,
-    stdin: ChildStdin,
+    stdin: Arc<tokio::sync::Mutex<ChildStdin>>,
+    still_here: JoinHandle<()>,
     seen: Arc<Mutex<Seen>>,
     reading: JoinHandle<anyhow::Result<()>>,
     complaint: JoinHandle<String>,
@@ -53,7 +58,9 @@ impl Loading {
             stderr.read_to_string(&mut text).await.ok();
             text
         });
-        let mut loading = Loading { child, stdin, seen, reading, complaint };
+        let stdin = Arc::new(tokio::sync::Mutex::new(stdin));
+        let still_here = task::spawn(repeat_still_here(stdin.clone()));
+        let mut loading = Loading { child, stdin, still_here, seen, reading, complaint };
         let begun = until("the first acknowledged write of the load", within, async || {
             if loading.seen.lock().begun {
                 return Ok(Some(true));
@@ -85,7 +92,7 @@ impl Loading {
     /// The load has ended.
     pub async fn mark(&mut self) -> anyhow::Result<()> {
         let before = self.progress().stretch;
-        self.stdin.write_all(b"mark\n").await.context("the load has ended")?;
+        self.stdin.lock().await.write_all(MARK.as_bytes()).await.context("the load has ended")?;
         until("the load's new stretch", Duration::from_secs(20), async || {
             Ok((self.progress().stretch > before).then_some(()))
         })
@@ -128,7 +135,9 @@ impl Loading {
     /// # Errors
     /// It did not come whole, or the store answers no more.
     pub async fn finish(self) -> anyhow::Result<Seen> {
-        let Loading { mut child, stdin, seen, reading, complaint } = self;
+        let Loading { mut child, stdin, still_here, seen, reading, complaint } = self;
+        still_here.abort();
+        still_here.await.ok();
         drop(stdin);
         let whole = async {
             reading.await.context("the reader ended")??;
@@ -143,6 +152,14 @@ impl Loading {
         }
         let seen = std::mem::take(&mut *seen.lock());
         Ok(seen)
+    }
+}
+
+async fn repeat_still_here(stdin: Arc<tokio::sync::Mutex<ChildStdin>>) {
+    let mut writes = true;
+    while writes {
+        time::sleep(STILL_HERE).await;
+        writes = stdin.lock().await.write_all(b"\n").await.is_ok();
     }
 }
 

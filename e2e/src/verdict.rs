@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    fn written(begin: u64, value: &str, version: u64) -> Operation {
+    fn written(begin: u64, value: &'static str, version: u64) -> Operation {
         Operation {
             session: 0,
             begin,
@@ -94,7 +94,7 @@ mod tests {
         Seen { operations, rows, end, ..Seen::default() }
     }
 
-    fn row(value: &str, version: u64) -> Row {
+    fn row(value: &'static str, version: u64) -> Row {
         Row { key: "k".into(), value: value.into(), version }
     }
 

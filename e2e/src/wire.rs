@@ -5,6 +5,9 @@
 use lamina_workload::{Octets, Operation};
 use serde::{Deserialize, Serialize};
 
+/// What the story says to the load to begin a new stretch of the figures.
+pub const MARK: &str = "mark\n";
+
 /// One line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -19,6 +19,10 @@ use crate::failure::Failure;
 use crate::output;
 use crate::status::web;
 
+mod wanted;
+
+use wanted::Wanted;
+
 /// The status page listens so many ports above the clients' door.
 const ADMIN_ABOVE: u16 = 80;
 const FRONTEND_MEMORY: u64 = 128 << 20;
@@ -36,7 +40,7 @@ pub async fn up(args: UpArgs) -> Result<(), Failure> {
     // Who starts a whole store by hand wants to see its welcome, not the elections behind it.
     logs::start_filtered(LogForm::ByTerminal, "warn,openraft=error")
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    let settings = settings(&args);
+    let Wanted { settings, cache_bytes, index_memory_bytes } = wanted::wanted(&args)?;
     // From here on a signal ends the program in good order, also in the middle of the start.
     let stop = stop_signal()?;
     tokio::pin!(stop);
@@ -47,9 +51,9 @@ pub async fn up(args: UpArgs) -> Result<(), Failure> {
             program,
             dir: args.dir.clone(),
             listen: args.listen,
-            settings,
-            cache_bytes: args.cache,
-            index_memory_bytes: args.index_memory,
+            settings: settings.clone(),
+            cache_bytes,
+            index_memory_bytes,
             threads: threads_of_each(args.threads),
             log_segment_bytes: args.log_segment,
         };
@@ -60,16 +64,18 @@ pub async fn up(args: UpArgs) -> Result<(), Failure> {
             store = starting => store.map_err(refused)?,
         };
         let endpoints = store.endpoints().clone();
-        welcome(&args.dir, store.is_new(), store.took(), &nodes_of(store.client()).await, &endpoints)?;
+        let settled = settled(store.client()).await;
+        welcome(&args.dir, store.is_new(), store.took(), &settled, &endpoints)?;
+        args.file.iter().for_each(|file| wanted::tell_differences(file, &settings, &settled));
         store.run_until(stop).await.map_err(refused)?;
     } else {
         let admin = admin_address(args.listen)?;
         let mut options = UpOptions {
             listen: Some(args.listen.to_string()),
             admin_listen: Some(admin.to_string()),
-            settings,
-            cache_bytes: args.cache,
-            index_memory_bytes: args.index_memory,
+            settings: settings.clone(),
+            cache_bytes,
+            index_memory_bytes,
             log_segment_bytes: args.log_segment,
             page: Some(StatusPage { html: web::HTML, json: web::json }),
             version: VERSION.to_owned(),
@@ -85,7 +91,9 @@ pub async fn up(args: UpArgs) -> Result<(), Failure> {
             store = starting => store.map_err(refused)?,
         };
         let endpoints = store.endpoints().clone();
-        welcome(&args.dir, store.is_new(), store.took(), &nodes_of(store.client()).await, &endpoints)?;
+        let settled = settled(store.client()).await;
+        welcome(&args.dir, store.is_new(), store.took(), &settled, &endpoints)?;
+        args.file.iter().for_each(|file| wanted::tell_differences(file, &settings, &settled));
         store.run_until(stop).await.map_err(refused)?;
     }
     farewell()
@@ -128,27 +136,6 @@ fn options(args: NodeArgs, memory_default: u64) -> NodeOptions {
     }
 }
 
-/// What a new store of so many nodes settles: as many copies as its nodes allow, up to the usual ones.
-fn settings(args: &UpArgs) -> Settings {
-    let usual = Settings::default();
-    Settings {
-        frontends: args.frontends,
-        index_nodes: args.index_nodes,
-        data_nodes: args.data_nodes,
-        // Two replicas survive nothing that one does not.
-        frontend_replication: if args.frontends < usual.frontend_replication {
-            1
-        } else {
-            usual.frontend_replication
-        },
-        index_replication: usual.index_replication.min(args.index_nodes),
-        data_replication: usual.data_replication.min(args.data_nodes),
-        memtable_bytes: args.memtables,
-        development: args.frontends < usual.frontends || args.data_nodes < usual.data_nodes,
-        ..usual
-    }
-}
-
 /// Threads of each process where a whole store shares one machine: most of the work at a time is that of three nodes,
 /// and a process with one thread hands nothing over between threads.
 fn threads_of_each(asked: usize) -> usize {
@@ -168,8 +155,8 @@ fn admin_address(listen: SocketAddr) -> Result<SocketAddr, Failure> {
     Ok(SocketAddr::new(listen.ip(), port))
 }
 
-/// How many nodes of each role the store has, by what was settled when it began.
-async fn nodes_of(client: lamina_client::Client) -> Option<Settings> {
+/// What was settled when the store began: how many nodes of each role it has, and more.
+async fn settled(client: lamina_client::Client) -> Option<Settings> {
     client.hello().await.ok().map(|welcome| welcome.view.settings)
 }
 
@@ -292,31 +279,7 @@ fn wait_for_end_of_input() {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::args::{Cli, Command};
-
-    fn up_args(arguments: &[&str]) -> UpArgs {
-        let Command::Up(args) = Cli::try_parse_from([&["lamina", "up"], arguments].concat()).unwrap().command
-        else {
-            panic!("up")
-        };
-        args
-    }
-
-    #[test]
-    fn a_store_of_three_of_each_has_the_usual_copies_and_a_single_one_says_that_it_is_for_development() {
-        assert_eq!(settings(&up_args(&[])), Settings::default());
-        let single = settings(&up_args(&["--frontends", "1", "--index-nodes", "1", "--data-nodes", "1"]));
-        assert_eq!(
-            (single.frontend_replication, single.index_replication, single.data_replication),
-            (1, 1, 1)
-        );
-        assert!(single.development);
-        assert_eq!(settings(&up_args(&["--frontends", "2"])).frontend_replication, 1);
-        assert_eq!(settings(&up_args(&["--frontends", "5"])).frontend_replication, 3);
-    }
 
     #[test]
     fn the_status_page_is_80_ports_above() {

@@ -118,8 +118,9 @@ fn missing_in(status: &Status) -> Vec<String> {
     let answers = |node: NodeId| status.nodes.iter().any(|own| own.node == node);
     let of_store: Vec<&NodeView> =
         status.view.nodes_of(Role::Frontend).filter(|node| node.state <= NodeState::Draining).collect();
-    let silent: Vec<&str> =
+    let mut silent: Vec<&str> =
         of_store.iter().filter(|node| !answers(node.node)).map(|node| &*node.name).collect();
+    silent.sort_unstable();
     let mut missing = Vec::new();
     if !silent.is_empty() {
         let answering = answer(of_store.len() - silent.len(), of_store.len());

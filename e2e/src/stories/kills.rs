@@ -79,7 +79,7 @@ pub async fn all_index(stage: &Stage<'_>) -> anyhow::Result<Told> {
     Ok(told)
 }
 
-/// A data node is given up with its volume, and an empty one takes its place.
+/// A data node whose worker takes no pods any more is given up with its volume, and an empty one takes its place elsewhere.
 ///
 /// # Errors
 /// What did not hold.
@@ -90,15 +90,29 @@ pub async fn replaced(stage: &Stage<'_>) -> anyhow::Result<Told> {
     load.more_writes(300, GOES_ON).await?;
     stage.lamina("orders", &["flush"]).await?;
     let before = stage.pod("orders-data-1").await?;
-    let begun = time::now();
-    operation(stage, "replace", json!({ "type": "ReplaceNode", "replaceNode": { "node": before.name } }))
-        .await?;
-    finished(stage, "replace", Duration::from_secs(300)).await?;
-    stage.replaced(&before, BACK).await?;
+    let kube = &stage.world.kube;
+    // Its volume is on this worker, so its pod can start nowhere.
+    kube.run(&["cordon", &before.node]).await?;
+    let replaced = replaced_elsewhere(stage, &before.name).await;
+    kube.run(&["uncordon", &before.node]).await?;
+    let took = replaced?;
+    let after = stage.replaced(&before, BACK).await?;
+    ensure!(after.node != before.node, "the new node has the old one's worker");
     stage.ready("orders", BACK).await?;
-    told.fact(format!("replaced and copied after {:.0} s", begun.elapsed().as_secs_f64()));
+    told.fact(format!(
+        "lost, given up, and replaced by another with all copies after {:.0} s",
+        took.as_secs_f64()
+    ));
     told.operations = load.finish().await?.judge()?;
     Ok(told)
+}
+
+async fn replaced_elsewhere(stage: &Stage<'_>, pod: &str) -> anyhow::Result<Duration> {
+    let begun = time::now();
+    stage.kill(&[pod]).await?;
+    operation(stage, "replace", json!({ "type": "ReplaceNode", "replaceNode": { "node": pod } })).await?;
+    finished(stage, "replace", Duration::from_secs(300)).await?;
+    Ok(begun.elapsed())
 }
 
 /// A worker is switched off under load, and on again.

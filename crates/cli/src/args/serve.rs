@@ -18,6 +18,11 @@ pub struct UpArgs {
     /// Run each node as a process of its own
     #[arg(long)]
     pub processes: bool,
+    /// A StorageCluster as `kubectl apply` takes it, for the shape of a new store and its memory (`-`: standard input)
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = [
+        "frontends", "index_nodes", "data_nodes", "memtables", "cache", "index_memory",
+    ])]
+    pub file: Option<PathBuf>,
     /// Frontends of a new store
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9))]
     pub frontends: u32,

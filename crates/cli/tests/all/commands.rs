@@ -185,3 +185,49 @@ fn a_condition_that_fails_is_named_by_its_key_and_version() {
     assert_eq!(code(&up.lamina(&["get", "c"])), 1);
     up.kill();
 }
+
+/// A manifest of the documentation.
+const DEVELOPMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/development.yaml");
+
+#[test]
+fn a_store_starts_by_the_manifest_that_kubectl_takes_and_says_later_what_it_cannot_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let up = Up::start(&store, free_ports(), &["-f", DEVELOPMENT]);
+    let status: serde_json::Value =
+        serde_json::from_str(&stdout(&up.lamina(&["status", "-o", "json"]))).unwrap();
+    for role in ["frontends", "index", "data"] {
+        assert_eq!(status[role]["expected"], 1, "{status}");
+    }
+    assert_eq!(code(&up.lamina(&["put", "a", "1"])), 0);
+    up.kill();
+    let larger = dir.path().join("larger.yaml");
+    std::fs::write(&larger, "kind: StorageCluster\napiVersion: lamina.dev/v1alpha1\nmetadata: {name: a}\n")
+        .unwrap();
+    let up = Up::start(&store, free_ports(), &["-f", larger.to_str().unwrap()]);
+    assert_eq!(stdout(&up.lamina(&["get", "a"])), "1\n");
+    assert!(Command::new("kill").args(["-TERM", &up.pid().to_string()]).status().unwrap().success());
+    let (exit, said) = up.end();
+    assert_eq!(exit, 0, "{said}");
+    assert!(said.contains("cannot be changed yet: frontend.replicas is 1, not 3"), "{said}");
+}
+
+#[test]
+fn a_manifest_that_kubectl_would_refuse_starts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, file) = (dir.path().join("store"), dir.path().join("store.yaml"));
+    let arguments = ["up", "--dir", store.to_str().unwrap(), "-f", file.to_str().unwrap()];
+    let head = "apiVersion: lamina.dev/v1alpha1\nkind: StorageCluster\nmetadata: {name: a}\nspec: ";
+    for (text, why) in [
+        (format!("{head}{{frontend: {{replicas: 0}}}}"), "spec.frontend.replicas"),
+        (format!("{head}{{index: {{nodes: 3}}}}"), "spec.index.nodes"),
+        ("kind: Pod".to_owned(), "there is no StorageCluster in this text"),
+        ("a: [".to_owned(), "this is no valid YAML"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let output = lamina(&arguments);
+        assert_eq!((code(&output), stderr(&output).lines().count()), (2, 1), "{}", stderr(&output));
+        assert!(stderr(&output).contains(why), "{why}: {}", stderr(&output));
+        assert!(!store.exists(), "{why}");
+    }
+}

@@ -1,0 +1,166 @@
+//! What `up` is asked for: by options, or by the manifest that `kubectl apply` takes.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use lamina_crds::Shape;
+use lamina_peers::view::Settings;
+
+use crate::args::UpArgs;
+use crate::failure::Failure;
+use crate::output;
+
+/// The shape of a new store, and the memory of its nodes.
+pub struct Wanted {
+    pub settings: Settings,
+    pub cache_bytes: u64,
+    pub index_memory_bytes: u64,
+}
+
+/// Reads the options, or the file that they name.
+pub fn wanted(args: &UpArgs) -> Result<Wanted, Failure> {
+    let Some(file) = &args.file else {
+        return Ok(Wanted {
+            settings: by_options(args),
+            cache_bytes: args.cache,
+            index_memory_bytes: args.index_memory,
+        });
+    };
+    let text = read(file)?;
+    let refused = |findings: lamina_crds::Findings| {
+        let all: Vec<String> = findings.all().iter().map(ToString::to_string).collect();
+        Failure::Usage(format!("{} is refused, and nothing was started: {}", file.display(), all.join("; ")))
+    };
+    let shape = lamina_crds::check::cluster_in(&text).map_err(refused)?.spec.shape();
+    Ok(Wanted {
+        settings: by_shape(&shape),
+        cache_bytes: shape.cache_bytes,
+        index_memory_bytes: shape.index_memory_bytes,
+    })
+}
+
+/// Says what the file wants otherwise than the store has settled: the shape of a store cannot be changed yet.
+pub fn tell_differences(file: &Path, wanted: &Settings, settled: &Option<Settings>) {
+    let Some(settled) = settled else { return };
+    let differences = differences(wanted, settled);
+    if !differences.is_empty() {
+        output::complain(&format!(
+            "{} differs from what this store settled when it began, which cannot be changed yet: {}",
+            file.display(),
+            differences.join(", ")
+        ));
+    }
+}
+
+fn differences(wanted: &Settings, settled: &Settings) -> Vec<String> {
+    let pairs = [
+        ("frontend.replicas", wanted.frontends.into(), settled.frontends.into()),
+        (
+            "frontend.replicationFactor",
+            wanted.frontend_replication.into(),
+            settled.frontend_replication.into(),
+        ),
+        ("frontend.groups", wanted.groups.into(), settled.groups.into()),
+        ("frontend.memtableBytes", wanted.memtable_bytes, settled.memtable_bytes),
+        ("index.replicas", wanted.index_nodes.into(), settled.index_nodes.into()),
+        ("index.replicationFactor", wanted.index_replication.into(), settled.index_replication.into()),
+        ("index.shards", wanted.shards.into(), settled.shards.into()),
+        ("data.replicas", wanted.data_nodes.into(), settled.data_nodes.into()),
+        ("data.replicationFactor", wanted.data_replication.into(), settled.data_replication.into()),
+        ("data.blockBytes", wanted.block_bytes.into(), settled.block_bytes.into()),
+    ];
+    let differing = pairs.into_iter().filter(|(_, wanted, settled): &(_, u64, u64)| wanted != settled);
+    differing.map(|(field, wanted, settled)| format!("{field} is {settled}, not {wanted}")).collect()
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    // One byte more than a manifest may have, so that the check sees that it is too long.
+    let most = lamina_crds::yaml::TEXT_BYTES_MAX as u64 + 1;
+    let (input, _) = output::input(file)?;
+    let doing = format!("read {}", file.display());
+    input.take(most).read_to_string(&mut text).map_err(|error| Failure::io(&doing, &error))?;
+    Ok(text)
+}
+
+/// What a new store of so many nodes settles: as many copies as its nodes allow, up to the usual ones.
+fn by_options(args: &UpArgs) -> Settings {
+    let usual = Settings::default();
+    Settings {
+        frontends: args.frontends,
+        index_nodes: args.index_nodes,
+        data_nodes: args.data_nodes,
+        // Two replicas survive nothing that one does not.
+        frontend_replication: if args.frontends < usual.frontend_replication {
+            1
+        } else {
+            usual.frontend_replication
+        },
+        index_replication: usual.index_replication.min(args.index_nodes),
+        data_replication: usual.data_replication.min(args.data_nodes),
+        memtable_bytes: args.memtables,
+        development: args.frontends < usual.frontends || args.data_nodes < usual.data_nodes,
+        ..usual
+    }
+}
+
+fn by_shape(shape: &Shape) -> Settings {
+    Settings {
+        groups: shape.groups,
+        frontend_replication: shape.frontend_replication,
+        index_replication: shape.index_replication,
+        data_replication: shape.data_replication,
+        shards: shape.shards,
+        frontends: shape.frontends,
+        index_nodes: shape.index_nodes,
+        data_nodes: shape.data_nodes,
+        memtable_bytes: shape.memtable_bytes,
+        block_bytes: shape.block_bytes,
+        development: shape.development,
+        ..Settings::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn up_args(arguments: &[&str]) -> UpArgs {
+        let Command::Up(args) = Cli::try_parse_from([&["lamina", "up"], arguments].concat()).unwrap().command
+        else {
+            panic!("up")
+        };
+        args
+    }
+
+    #[test]
+    fn a_store_of_three_of_each_has_the_usual_copies_and_a_single_one_says_that_it_is_for_development() {
+        assert_eq!(by_options(&up_args(&[])), Settings::default());
+        let single = by_options(&up_args(&["--frontends", "1", "--index-nodes", "1", "--data-nodes", "1"]));
+        assert_eq!(
+            (single.frontend_replication, single.index_replication, single.data_replication),
+            (1, 1, 1)
+        );
+        assert!(single.development);
+        assert_eq!(by_options(&up_args(&["--frontends", "2"])).frontend_replication, 1);
+        assert_eq!(by_options(&up_args(&["--frontends", "5"])).frontend_replication, 3);
+    }
+
+    #[test]
+    fn an_empty_spec_is_a_store_as_up_makes_it_by_itself() {
+        assert_eq!(by_shape(&lamina_crds::StorageClusterSpec::default().shape()), Settings::default());
+    }
+
+    #[test]
+    fn what_a_file_wants_otherwise_is_named_by_its_fields() {
+        let wanted = Settings { index_nodes: 5, block_bytes: 4096, ..Settings::default() };
+        assert_eq!(
+            differences(&wanted, &Settings::default()),
+            ["index.replicas is 3, not 5", "data.blockBytes is 16384, not 4096"]
+        );
+        assert_eq!(differences(&wanted, &wanted), Vec::<String>::new());
+    }
+}
