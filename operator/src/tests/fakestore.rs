@@ -91,6 +91,11 @@ impl FakeStore {
         self.processes.insert(uid.to_owned(), process);
     }
 
+    /// Whether the store has begun.
+    pub fn is_founded(&self) -> bool {
+        self.founded.is_some()
+    }
+
     /// A volume is gone. It was released, or nobody knew it.
     pub fn destroy(&mut self, claim: &str) {
         let Some(volume) = self.volumes.remove(claim) else { return };
