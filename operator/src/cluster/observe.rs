@@ -36,6 +36,16 @@ pub async fn observe(
             seen.objects.insert((kind, name), object_of(key, owner, kind, json));
         }
     }
+    if !seen.objects.contains_key(&(Kind::ConfigMap, key.record())) {
+        // Much depends on its absence, and a list may be late.
+        let maps: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), &key.namespace, &Kind::ConfigMap.resource());
+        if let Some(record) = maps.get_opt(&key.record()).await? {
+            let json = serde_json::to_value(&record).unwrap_or_default();
+            let object = object_of(key, owner, Kind::ConfigMap, json);
+            seen.objects.insert((Kind::ConfigMap, key.record()), object);
+        }
+    }
     let ours =
         |name: &str| seen.objects.get(&(Kind::ConfigMap, name.to_owned())).filter(|it| it.owner == Owner::Us);
     seen.record = ours(&key.record()).map_or(Found::Absent, |object| Record::read(&object.json));
