@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{DynamicObject, ListParams, TypeMeta};
-use kube::{Api, Client};
+use kube::api::{DynamicObject, ListParams, ObjectMeta, Request};
+use kube::{Api, Client, Resource};
 use lamina_crds::{Bytes, StorageCluster, StorageOperation};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::compare::{items, text};
@@ -29,25 +31,35 @@ pub async fn observe(
     let mut seen = Seen::default();
     let owner = cluster.metadata.uid.as_deref().unwrap_or_default();
     for kind in Kind::OWNED {
-        for object in list(client, key, kind).await? {
-            let name = object.metadata.name.clone().unwrap_or_default();
-            seen.objects.insert((kind, name), object_of(key, owner, object));
+        for json in list::<Value>(client, key, kind).await? {
+            let name = text(&json, "/metadata/name").unwrap_or_default().to_owned();
+            seen.objects.insert((kind, name), object_of(key, owner, kind, json));
+        }
+    }
+    if !seen.objects.contains_key(&(Kind::ConfigMap, key.record())) {
+        // Much depends on its absence, and a list may be late.
+        let maps: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), &key.namespace, &Kind::ConfigMap.resource());
+        if let Some(record) = maps.get_opt(&key.record()).await? {
+            let json = serde_json::to_value(&record).unwrap_or_default();
+            let object = object_of(key, owner, Kind::ConfigMap, json);
+            seen.objects.insert((Kind::ConfigMap, key.record()), object);
         }
     }
     let ours =
         |name: &str| seen.objects.get(&(Kind::ConfigMap, name.to_owned())).filter(|it| it.owner == Owner::Us);
     seen.record = ours(&key.record()).map_or(Found::Absent, |object| Record::read(&object.json));
     seen.templates = ours(&key.templates()).map(|object| template::read(&object.json)).unwrap_or_default();
-    for object in list(client, key, Kind::Pod).await? {
-        let name = object.metadata.name.clone().unwrap_or_default();
+    for item in list::<Item<PodSpec>>(client, key, Kind::Pod).await? {
+        let name = item.metadata.name.clone().unwrap_or_default();
         if let Some(place) = key.parse_pod(&name) {
-            seen.pods.insert(place, pod(name, &object));
+            seen.pods.insert(place, pod(name, &item));
         }
     }
-    for object in list(client, key, Kind::Claim).await? {
-        let name = object.metadata.name.clone().unwrap_or_default();
+    for item in list::<Item<Value>>(client, key, Kind::Claim).await? {
+        let name = item.metadata.name.clone().unwrap_or_default();
         if let Some(place) = key.parse_claim(&name) {
-            seen.claims.insert(place, claim(name, &object));
+            seen.claims.insert(place, claim(name, &item));
         }
     }
     let operations: Api<StorageOperation> = Api::namespaced(client.clone(), &key.namespace);
@@ -59,54 +71,81 @@ pub async fn observe(
     Ok(seen)
 }
 
-async fn list(client: &Client, key: &Key, kind: Kind) -> kube::Result<Vec<DynamicObject>> {
-    let resource = kind.resource();
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource);
-    let labels = format!("{},app.kubernetes.io/instance={}", crate::names::managed(), key.name);
-    let mut items = api.list(&ListParams::default().labels(&labels)).await?.items;
-    for item in &mut items {
-        // The items of a list do not say what they are, and objects are compared with it.
-        let types = || TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
-        item.types.get_or_insert_with(types);
-        item.metadata.managed_fields = None;
-    }
-    Ok(items)
+/// As much of an object as is looked at.
+#[derive(Deserialize)]
+struct Item<Spec> {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Value,
 }
 
-fn object_of(key: &Key, owner: &str, object: DynamicObject) -> Object {
-    let controller =
-        object.metadata.owner_references.iter().flatten().find(|it| it.controller == Some(true)).cloned();
+/// As much of a pod's spec as is looked at: the rest is as long as its template.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodSpec {
+    #[serde(default)]
+    node_name: String,
+}
+
+#[derive(Deserialize)]
+struct Listed<T> {
+    items: Vec<T>,
+}
+
+/// The objects of a kind that bear the labels of the store. Those of others are never read.
+async fn list<T: DeserializeOwned>(client: &Client, key: &Key, kind: Kind) -> kube::Result<Vec<T>> {
+    let path = DynamicObject::url_path(&kind.resource(), Some(&key.namespace));
+    let labels = format!("{},app.kubernetes.io/instance={}", crate::names::managed(), key.name);
+    let request = Request::new(path).list(&ListParams::default().labels(&labels));
+    let listed: Listed<T> = client.request(request.map_err(kube::Error::BuildRequest)?).await?;
+    Ok(listed.items)
+}
+
+fn object_of(key: &Key, owner: &str, kind: Kind, mut json: Value) -> Object {
+    if let Some(fields) = json.as_object_mut() {
+        // The items of a list do not say what they are, and objects are compared with it.
+        let resource = kind.resource();
+        fields.insert("apiVersion".to_owned(), Value::String(resource.api_version));
+        fields.insert("kind".to_owned(), Value::String(resource.kind));
+    }
+    let controller = items(&json, "/metadata/ownerReferences")
+        .iter()
+        .find(|it| it.get("controller").and_then(Value::as_bool) == Some(true));
+    let said = |of: &Value, field: &str| text(of, field).unwrap_or_default().to_owned();
     let owner = match controller {
         None => Owner::Nobody,
-        Some(it) if it.uid == owner => Owner::Us,
-        Some(it) if it.kind == "StorageCluster" && it.name == key.name => Owner::Predecessor,
-        Some(it) => Owner::Other(format!("{} {}", it.kind, it.name)),
+        Some(it) if text(it, "/uid") == Some(owner) => Owner::Us,
+        Some(it) if text(it, "/kind") == Some("StorageCluster") && text(it, "/name") == Some(&key.name) => {
+            Owner::Predecessor
+        }
+        Some(it) => Owner::Other(format!("{} {}", said(it, "/kind"), said(it, "/name"))),
     };
-    let uid = object.metadata.uid.clone().unwrap_or_default();
-    let deleting = object.metadata.deletion_timestamp.is_some();
-    Object { uid, owner, deleting, json: serde_json::to_value(&object).unwrap_or_default() }
+    let uid = said(&json, "/metadata/uid");
+    let deleting = text(&json, "/metadata/deletionTimestamp").is_some();
+    Object { uid, owner, deleting, json }
 }
 
-fn seconds(object: &DynamicObject) -> i64 {
-    object.metadata.creation_timestamp.as_ref().map_or(0, |at| at.0.as_second())
+fn seconds(metadata: &ObjectMeta) -> i64 {
+    metadata.creation_timestamp.as_ref().map_or(0, |at| at.0.as_second())
 }
 
-fn pod(name: String, object: &DynamicObject) -> Pod {
-    let json = &object.data;
-    let container = items(json, "/status/containerStatuses").first();
+fn pod(name: String, item: &Item<PodSpec>) -> Pod {
+    let container = items(&item.status, "/containerStatuses").first();
     let condition =
-        |kind: &str| items(json, "/status/conditions").iter().find(|it| text(it, "/type") == Some(kind));
-    let labels = object.metadata.labels.as_ref();
+        |kind: &str| items(&item.status, "/conditions").iter().find(|it| text(it, "/type") == Some(kind));
+    let labels = item.metadata.labels.as_ref();
     let label = |name: &str| labels.and_then(|all| all.get(name)).cloned().unwrap_or_default();
     Pod {
         name,
-        uid: object.metadata.uid.clone().unwrap_or_default(),
-        created: seconds(object),
-        deleting: object.metadata.deletion_timestamp.is_some(),
+        uid: item.metadata.uid.clone().unwrap_or_default(),
+        created: seconds(&item.metadata),
+        deleting: item.metadata.deletion_timestamp.is_some(),
         ready: condition("Ready").and_then(|it| text(it, "/status")) == Some("True"),
         running: container.is_some_and(|it| it.pointer("/state/running").is_some()),
         revision: label(REVISION),
-        host: text(json, "/spec/nodeName").unwrap_or_default().to_owned(),
+        host: item.spec.node_name.clone(),
         zone: label("topology.kubernetes.io/zone"),
         trouble: trouble(container, condition("PodScheduled")),
     }
@@ -127,17 +166,17 @@ fn trouble(container: Option<&Value>, scheduled: Option<&Value>) -> String {
         .unwrap_or_default()
 }
 
-fn claim(name: String, object: &DynamicObject) -> Claim {
-    let amount = |pointer: &str| text(&object.data, pointer).map_or(0, |it| Bytes::new(it).bytes());
-    let annotations = object.metadata.annotations.as_ref();
+fn claim(name: String, item: &Item<Value>) -> Claim {
+    let amount = |at: &Value, pointer: &str| text(at, pointer).map_or(0, |it| Bytes::new(it).bytes());
+    let annotations = item.metadata.annotations.as_ref();
     Claim {
         name,
-        uid: object.metadata.uid.clone().unwrap_or_default(),
-        created: seconds(object),
-        deleting: object.metadata.deletion_timestamp.is_some(),
-        requested: amount("/spec/resources/requests/storage"),
-        capacity: amount("/status/capacity/storage"),
-        owned: object.metadata.owner_references.as_ref().is_some_and(|all| !all.is_empty()),
+        uid: item.metadata.uid.clone().unwrap_or_default(),
+        created: seconds(&item.metadata),
+        deleting: item.metadata.deletion_timestamp.is_some(),
+        requested: amount(&item.spec, "/resources/requests/storage"),
+        capacity: amount(&item.status, "/capacity/storage"),
+        owned: item.metadata.owner_references.as_ref().is_some_and(|all| !all.is_empty()),
         gives_up: annotations.and_then(|all| all.get(GIVES_UP)).map(|text| marked(text)),
     }
 }

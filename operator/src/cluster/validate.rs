@@ -1,6 +1,7 @@
 //! What the spec asks for and cannot have. Each finding says what to do; none of them makes anything worse: the store stays as
 //! it is, and setting the spec back makes it ready again.
 
+use lamina_crds::operation::Component;
 use lamina_crds::{Reason, StorageCluster, StorageClusterSpec};
 use lamina_peers::view::Settings;
 
@@ -58,7 +59,11 @@ pub fn validate(key: &Key, cluster: &StorageCluster, seen: &Seen, version: &str)
             );
             verdict.halted = true;
         }
-        Found::Absent => {}
+        Found::Absent => {
+            if may_have_begun(cluster, seen) {
+                verdict.counts = as_found(key, seen);
+            }
+        }
     }
     if let Some(message) = unsupported(spec, version, seen) {
         verdict.stall(Reason::VersionUnsupported, message);
@@ -74,6 +79,31 @@ pub fn validate(key: &Key, cluster: &StorageCluster, seen: &Seen, version: &str)
 impl Verdict {
     fn stall(&mut self, reason: Reason, message: String) {
         self.stalls.push(Stall { reason, message });
+    }
+}
+
+/// There is no record, but perhaps a store: somebody has seen it, or volumes are here that are older than the StorageCluster and
+/// have not said yet that they are empty. How many nodes it has is not for the spec to say.
+fn may_have_begun(cluster: &StorageCluster, seen: &Seen) -> bool {
+    let since = cluster.metadata.creation_timestamp.as_ref().map_or(0, |at| at.0.as_second());
+    let empty = |place| seen.identities.get(place).is_some_and(|it| it.cluster.is_none());
+    cluster.status.as_ref().is_some_and(|status| status.cluster_uuid.is_some())
+        || seen.identities.values().any(|it| it.cluster.is_some())
+        || seen.claims.iter().any(|(place, claim)| claim.created < since && !empty(place))
+}
+
+/// As many nodes as there are: of StatefulSets as they stand, else of volumes. Index nodes, which have none, wait for the record.
+fn as_found(key: &Key, seen: &Seen) -> Counts {
+    let of = |component| {
+        let set = seen.object(Kind::StatefulSet, &key.set(component)).filter(|set| set.owner == Owner::Us);
+        let replicas = set.and_then(|it| it.json.pointer("/spec/replicas")?.as_u64()?.try_into().ok());
+        let claims = || seen.claims.keys().filter(|it| it.0 == component).map(|it| it.1 + 1).max();
+        replicas.or_else(claims).unwrap_or(0)
+    };
+    Counts {
+        frontend: of(Component::Frontend),
+        index: of(Component::Index),
+        data: of(Component::Data),
     }
 }
 

@@ -1,6 +1,6 @@
 //! An API server: objects with versions, server-side apply with owners of fields, preconditions, evictions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Map, Value, json};
 
@@ -18,8 +18,8 @@ pub struct Api {
     pub objects: BTreeMap<Id, Value>,
     /// What each manager applied to each object, by leaf.
     owned: BTreeMap<(Id, String), BTreeSet<Vec<String>>>,
-    /// What lists showed before, newest last.
-    history: Vec<BTreeMap<Id, Value>>,
+    /// What was at a place before each of the last changes, newest last.
+    history: VecDeque<(Id, Option<Value>)>,
     version: u64,
     uids: u64,
     /// The clock, in seconds.
@@ -32,6 +32,7 @@ pub struct Api {
     pub events: Vec<String>,
 }
 
+/// Changes that a list may not have seen yet.
 const HISTORY: usize = 12;
 
 impl Api {
@@ -77,7 +78,6 @@ impl Api {
     }
 
     fn list(&self, request: &Request, stale: usize) -> Answer {
-        let then = if stale == 0 { None } else { self.history.iter().rev().nth(stale - 1) };
         let selector = request.parameter("labelSelector").unwrap_or_default();
         let wanted: Vec<(&str, &str)> = selector.split(',').filter_map(|it| it.split_once('=')).collect();
         let matches = |object: &Value| {
@@ -87,19 +87,14 @@ impl Api {
         let of = |(id, object): &(&Id, &Value)| {
             id.0 == request.group && id.1 == request.resource && id.2 == request.namespace && matches(object)
         };
-        let items: Vec<Value> = then
-            .unwrap_or(&self.objects)
-            .iter()
-            .filter(of)
-            .map(|(_, object)| {
-                // The list says once what its items are: they themselves do not.
-                let mut item = object.clone();
-                let fields = item.as_object_mut().unwrap();
-                fields.remove("apiVersion");
-                fields.remove("kind");
-                item
-            })
-            .collect();
+        let mut items: BTreeMap<&Id, &Value> = self.objects.iter().filter(of).collect();
+        for (id, was) in self.history.iter().rev().take(stale) {
+            match was {
+                Some(was) if of(&(id, was)) => items.insert(id, was),
+                _ => items.remove(id),
+            };
+        }
+        let items: Vec<Value> = items.into_values().map(unnamed).collect();
         (
             200,
             json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "1" }, "items": items }),
@@ -116,24 +111,26 @@ impl Api {
             let generation = object["metadata"]["generation"].as_i64().unwrap_or(0);
             object["metadata"]["generation"] = json!(generation + 1);
         }
-        self.remember();
+        self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.objects.insert(id.clone(), object);
+        let was = self.objects.insert(id.clone(), object);
+        self.remember(id, was);
     }
 
     /// Takes an object away.
     pub fn remove(&mut self, id: &Id) -> Option<Value> {
-        self.remember();
+        self.version += 1;
         self.owned.retain(|(of, _), _| of != id);
-        self.objects.remove(id)
+        let was = self.objects.remove(id);
+        self.remember(id, was.clone());
+        was
     }
 
-    fn remember(&mut self) {
-        self.history.push(self.objects.clone());
+    fn remember(&mut self, id: &Id, was: Option<Value>) {
+        self.history.push_back((id.clone(), was));
         if self.history.len() > HISTORY {
-            self.history.remove(0);
+            self.history.pop_front();
         }
-        self.version += 1;
     }
 
     pub fn create(&mut self, id: &Id, body: &Value) -> Answer {
@@ -314,6 +311,15 @@ impl Api {
     }
 }
 
+/// An item of a list: the list says once what its items are, they themselves do not.
+fn unnamed(object: &Value) -> Value {
+    let mut item = object.clone();
+    let fields = item.as_object_mut().unwrap();
+    fields.remove("apiVersion");
+    fields.remove("kind");
+    item
+}
+
 pub fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
     pod["metadata"].get("deletionTimestamp").is_none()
@@ -349,7 +355,8 @@ fn defaults(id: &Id, object: &mut Value) {
             pod["serviceAccount"] = pod["serviceAccountName"].clone();
             for container in pod["containers"].as_array_mut().unwrap() {
                 container["terminationMessagePath"] = json!("/dev/termination-log");
-                for env in container["env"].as_array_mut().into_iter().flatten() {
+                let env = container.get_mut("env").and_then(Value::as_array_mut);
+                for env in env.into_iter().flatten() {
                     if env["value"] == json!("") {
                         env.as_object_mut().unwrap().remove("value");
                     }
@@ -360,7 +367,8 @@ fn defaults(id: &Id, object: &mut Value) {
                 container["livenessProbe"]["successThreshold"] = json!(1);
             }
             object["spec"]["template"]["metadata"]["creationTimestamp"] = Value::Null;
-            for claim in object["spec"]["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
+            let claims = object.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut);
+            for claim in claims.into_iter().flatten() {
                 claim["apiVersion"] = json!("v1");
                 claim["kind"] = json!("PersistentVolumeClaim");
                 claim["status"] = json!({ "phase": "Pending" });

@@ -37,6 +37,7 @@ fn sets(api: &mut Api) {
     for (_, set) in all(api, "statefulsets") {
         let name = set["metadata"]["name"].as_str().unwrap();
         retain(api, &set);
+        scale_in(api, &set, name);
         for ordinal in 0..set["spec"]["replicas"].as_u64().unwrap() {
             let pod = Api::id("", "pods", &format!("{name}-{ordinal}"));
             let owner = json!([{ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": name,
@@ -59,6 +60,16 @@ fn sets(api: &mut Api) {
             object["spec"] = set["spec"]["template"]["spec"].clone();
             object["spec"]["nodeName"] = json!(format!("host-{ordinal}"));
             api.create(&pod, &object);
+        }
+    }
+}
+
+/// Deletes pods beyond the number of replicas, the highest first.
+fn scale_in(api: &mut Api, set: &Value, name: &str) {
+    for (id, _) in all(api, "pods").into_iter().rev() {
+        let ordinal = id.3.strip_prefix(&format!("{name}-")).and_then(|it| it.parse::<u64>().ok());
+        if ordinal.is_some_and(|it| it >= set["spec"]["replicas"].as_u64().unwrap()) {
+            api.begin_deletion(&id, false);
         }
     }
 }

@@ -21,6 +21,9 @@ const UNSEEN: u64 = 3;
 /// So many steps after its death everything that it held is verified elsewhere.
 const VERIFIED: u64 = 2;
 
+/// Index shards of every store.
+const SHARDS: usize = 4;
+
 /// What is on a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Volume {
@@ -70,6 +73,8 @@ pub struct FakeStore {
     grant: Option<(String, NodeId, u64)>,
     epoch: u64,
     ids: u128,
+    /// Which index nodes each shard was given, once as many as were settled had come.
+    shards: Vec<Vec<NodeId>>,
     /// How often a store was founded in this world.
     pub foundings: Vec<ClusterId>,
     /// Stops that were granted.
@@ -89,6 +94,11 @@ impl FakeStore {
             process.incarnation = volume.incarnation;
         }
         self.processes.insert(uid.to_owned(), process);
+    }
+
+    /// Whether the store has begun.
+    pub fn is_founded(&self) -> bool {
+        self.founded.is_some()
     }
 
     /// A volume is gone. It was released, or nobody knew it.
@@ -160,6 +170,7 @@ impl FakeStore {
                 }
             }
         }
+        self.assign_shards();
         for process in self.processes.values_mut() {
             process.age = process.age.map(|age| age + 1);
         }
@@ -172,6 +183,17 @@ impl FakeStore {
             if back && self.is_caught_up(node) {
                 self.grant = None;
             }
+        }
+    }
+
+    /// Once, when as many index nodes as were settled take part.
+    fn assign_shards(&mut self) {
+        let settled = self.founded.as_ref().map_or(0, |it| it.settings.index_nodes as usize);
+        let active = |it: &Node| it.role == Role::Index && it.state == NodeState::Active;
+        let index: Vec<NodeId> = self.nodes.iter().filter(|(_, it)| active(it)).map(|(id, _)| *id).collect();
+        if self.shards.is_empty() && index.len() >= settled {
+            let holders = |shard: usize| index.iter().cycle().skip(shard).take(2.min(index.len())).copied();
+            self.shards = (0..SHARDS).map(|shard| holders(shard).collect()).collect();
         }
     }
 
@@ -388,7 +410,6 @@ impl FakeStore {
                 .collect()
         };
         let frontends = of(Role::Frontend);
-        let index = of(Role::Index);
         let replicas = frontends
             .iter()
             .enumerate()
@@ -402,12 +423,12 @@ impl FakeStore {
             first_range: None,
             leader: frontends.first().copied(),
         };
-        let shard = |shard: u16| {
-            let holders = index.iter().cycle().skip(usize::from(shard)).take(2.min(index.len()));
+        let shard = |(number, holders): (usize, &Vec<NodeId>)| {
             let replicas = holders
+                .iter()
                 .map(|node| ShardReplica { node: *node, complete: self.is_caught_up(*node) })
                 .collect();
-            ShardView { shard: ShardId(shard), replicas }
+            ShardView { shard: ShardId(number as u16), replicas }
         };
         let all_data = of(Role::Data).iter().all(|it| self.is_caught_up(*it));
         let view = ClusterView {
@@ -416,7 +437,7 @@ impl FakeStore {
             level: Level::FIRST,
             settings: founded.settings.clone(),
             groups: vec![group(GroupId::META), group(GroupId(1))],
-            shards: (0..4).map(shard).collect(),
+            shards: self.shards.iter().enumerate().map(shard).collect(),
             tablets: Vec::new(),
             nodes,
         };

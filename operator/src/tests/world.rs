@@ -42,6 +42,8 @@ pub struct Faults {
     pub errors: u64,
     /// Of 100 steps, in so many the operator is not woken.
     pub sleeps: u64,
+    /// Up to so many more steps are gone between two passes.
+    pub haste: u64,
 }
 
 /// Random numbers.
@@ -234,24 +236,30 @@ impl World {
                 return;
             }
         }
-        panic!("not settled: {:#}\n{:?}", self.cluster()["status"]["conditions"], self.writes());
+        let conditions = ["Ready", "Available", "Progressing", "Degraded", "Reconciled", "Stalled"];
+        let said: Vec<String> = conditions.iter().map(|it| format!("{it}: {:?}", self.condition(it))).collect();
+        let writes = self.writes();
+        let last: Vec<&String> = writes.iter().rev().take(40).rev().collect();
+        panic!("not settled:\n{}\n{last:?}", said.join("\n"));
     }
 
     /// One step, and perhaps a pass.
     pub async fn turn(&self, context: &Context) {
-        self.step();
-        let sleeps = {
+        let (sleeps, steps) = {
             let mut state = self.state.lock();
-            let odds = state.faults.sleeps;
-            state.dice.below(100) < odds
+            let Faults { sleeps, haste, .. } = state.faults;
+            (state.dice.below(100) < sleeps, 1 + state.dice.below(haste + 1))
         };
+        (0..steps).for_each(|_| self.step());
         if !sleeps {
             self.pass(context).await;
         }
     }
 
+    /// From now on nothing goes wrong any more.
     pub fn calm(&self) {
-        self.state.lock().faults = Faults::default();
+        let haste = self.state.lock().faults.haste;
+        self.state.lock().faults = Faults { haste, ..Faults::default() };
     }
 
     /// Creates the StorageCluster, or changes its spec.
