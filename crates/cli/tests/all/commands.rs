@@ -202,8 +202,11 @@ fn a_store_starts_by_the_manifest_that_kubectl_takes_and_says_later_what_it_cann
     assert_eq!(code(&up.lamina(&["put", "a", "1"])), 0);
     up.kill();
     let larger = dir.path().join("larger.yaml");
-    std::fs::write(&larger, "kind: StorageCluster\napiVersion: lamina.dev/v1alpha1\nmetadata: {name: a}\n")
-        .unwrap();
+    std::fs::write(
+        &larger,
+        "kind: StorageCluster\napiVersion: lamina.dev/v1alpha1\nmetadata: {name: a}\nspec: {}\n",
+    )
+    .unwrap();
     let up = Up::start(&store, free_ports(), &["-f", larger.to_str().unwrap()]);
     assert_eq!(stdout(&up.lamina(&["get", "a"])), "1\n");
     assert!(Command::new("kill").args(["-TERM", &up.pid().to_string()]).status().unwrap().success());

@@ -89,7 +89,10 @@ fn begin(input: &Input<'_>, plan: &mut Plan) {
     }
     // One that is on its way out must not take part: nobody would take it off the list of nodes again.
     if let Some(pod) = input.seen.pods.iter().find(|(place, _)| !places.contains(place)).map(|(_, pod)| pod) {
-        plan.waits(Reason::Bootstrapping, format!("the store begins when {}, one too many, is gone", pod.name));
+        plan.waits(
+            Reason::Bootstrapping,
+            format!("the store begins when {}, one too many, is gone", pod.name),
+        );
         return;
     }
     let frontends = places.iter().filter(|place| place.0 == Component::Frontend);
