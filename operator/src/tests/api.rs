@@ -1,7 +1,9 @@
 //! An API server: objects with versions, server-side apply with owners of fields, preconditions, evictions.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::request::Request;
@@ -15,11 +17,11 @@ pub type Answer = (u16, Value);
 /// All objects.
 #[derive(Default)]
 pub struct Api {
-    pub objects: BTreeMap<Id, Value>,
+    pub objects: BTreeMap<Id, Arc<Value>>,
     /// What each manager applied to each object, by leaf.
     owned: BTreeMap<(Id, String), BTreeSet<Vec<String>>>,
     /// What was at a place before each of the last changes, newest last.
-    history: VecDeque<(Id, Option<Value>)>,
+    history: VecDeque<(Id, Option<Arc<Value>>)>,
     version: u64,
     uids: u64,
     /// The clock, in seconds.
@@ -40,8 +42,16 @@ impl Api {
         (group.to_owned(), resource.to_owned(), super::world::NAMESPACE.to_owned(), name.to_owned())
     }
 
-    /// Answers a request. `stale`: lists show the state of so many writes ago.
-    pub fn answer(&mut self, request: &Request, stale: usize) -> Answer {
+    /// Answers a request, as JSON. `stale`: lists show the state of so many writes ago.
+    pub fn answer(&mut self, request: &Request, stale: usize) -> (u16, Vec<u8>) {
+        if request.verb == "list" && request.covered() {
+            return (200, self.list(request, stale));
+        }
+        let (code, body) = self.act(request);
+        (code, serde_json::to_vec(&body).unwrap())
+    }
+
+    fn act(&mut self, request: &Request) -> Answer {
         if !request.covered() {
             panic!("not in the table of rules: {request:?}");
         }
@@ -58,8 +68,7 @@ impl Api {
         );
         let before = self.version;
         let answer = match (request.verb, request.subresource.as_str()) {
-            ("list", _) => self.list(request, stale),
-            ("get", _) => self.objects.get(&id).map_or_else(missing, |it| (200, it.clone())),
+            ("get", _) => self.objects.get(&id).map_or_else(missing, |it| (200, Value::clone(it))),
             ("create", "eviction") => self.evict(&id, &request.body),
             ("create", _) => self.create(&id, &request.body),
             ("delete", _) => self.delete(&id, &request.body),
@@ -77,34 +86,32 @@ impl Api {
         answer
     }
 
-    fn list(&self, request: &Request, stale: usize) -> Answer {
+    fn list(&self, request: &Request, stale: usize) -> Vec<u8> {
         let selector = request.parameter("labelSelector").unwrap_or_default();
         let wanted: Vec<(&str, &str)> = selector.split(',').filter_map(|it| it.split_once('=')).collect();
         let matches = |object: &Value| {
             let label = |name: &str| object["metadata"]["labels"].get(name).and_then(Value::as_str);
             wanted.iter().all(|(name, value)| label(name) == Some(value))
         };
-        let of = |(id, object): &(&Id, &Value)| {
+        let of = |(id, object): &(&Id, &Arc<Value>)| {
             id.0 == request.group && id.1 == request.resource && id.2 == request.namespace && matches(object)
         };
-        let mut items: BTreeMap<&Id, &Value> = self.objects.iter().filter(of).collect();
+        let mut items: BTreeMap<&Id, &Arc<Value>> = self.objects.iter().filter(of).collect();
         for (id, was) in self.history.iter().rev().take(stale) {
             match was {
                 Some(was) if of(&(id, was)) => items.insert(id, was),
                 _ => items.remove(id),
             };
         }
-        let items: Vec<Value> = items.into_values().map(unnamed).collect();
-        (
-            200,
-            json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "1" }, "items": items }),
-        )
+        let metadata = json!({ "resourceVersion": "1" });
+        let items = items.into_values().map(|it| Unnamed(it)).collect();
+        serde_json::to_vec(&List { api_version: "v1", kind: "List", metadata, items }).unwrap()
     }
 
     /// Puts an object in its place, if it is another than it was.
     pub fn put(&mut self, id: &Id, mut object: Value) {
         let was = self.objects.get(id);
-        if was == Some(&object) {
+        if was.is_some_and(|was| **was == object) {
             return;
         }
         if was.is_some_and(|was| was["spec"] != object["spec"]) || was.is_none() {
@@ -113,20 +120,27 @@ impl Api {
         }
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        let was = self.objects.insert(id.clone(), object);
+        let was = self.objects.insert(id.clone(), Arc::new(object));
         self.remember(id, was);
     }
 
     /// Takes an object away.
-    pub fn remove(&mut self, id: &Id) -> Option<Value> {
+    pub fn remove(&mut self, id: &Id) {
         self.version += 1;
         self.owned.retain(|(of, _), _| of != id);
         let was = self.objects.remove(id);
-        self.remember(id, was.clone());
-        was
+        self.remember(id, was);
     }
 
-    fn remember(&mut self, id: &Id, was: Option<Value>) {
+    /// Changes an object, if it is there.
+    pub fn edit(&mut self, id: &Id, edit: impl FnOnce(&mut Value)) {
+        let Some(live) = self.objects.get(id) else { return };
+        let mut object = Value::clone(live);
+        edit(&mut object);
+        self.put(id, object);
+    }
+
+    fn remember(&mut self, id: &Id, was: Option<Arc<Value>>) {
         self.history.push_back((id.clone(), was));
         if self.history.len() > HISTORY {
             self.history.pop_front();
@@ -146,7 +160,7 @@ impl Api {
         object["metadata"]["creationTimestamp"] = json!(time(self.now));
         defaults(&id, &mut object);
         self.put(&id, object);
-        (201, self.objects[&id].clone())
+        (201, Value::clone(&self.objects[&id]))
     }
 
     fn merge(&mut self, id: &Id, patch: &Value) -> Answer {
@@ -156,7 +170,7 @@ impl Api {
         {
             return conflict("the UID in the precondition is another");
         }
-        let mut object = live.clone();
+        let mut object = Value::clone(live);
         merge(&mut object, patch);
         self.update(id, object)
     }
@@ -166,7 +180,7 @@ impl Api {
             return refused;
         }
         self.put(id, object);
-        (200, self.objects[id].clone())
+        (200, Value::clone(&self.objects[id]))
     }
 
     fn apply(&mut self, id: &Id, mut patch: Value, manager: &str, status: bool) -> Answer {
@@ -185,7 +199,7 @@ impl Api {
         if uid.is_some_and(|uid| uid != live["metadata"]["uid"]) {
             return conflict("the UID in the precondition is another");
         }
-        let mut object = live.clone();
+        let mut object = Value::clone(live);
         let before = self.owned.get(&(id.clone(), manager.to_owned())).cloned().unwrap_or_default();
         for path in before.difference(&leaves) {
             cut(&mut object, path);
@@ -259,12 +273,10 @@ impl Api {
     fn orphan(&mut self, uid: &Value) {
         let ids: Vec<Id> = self.objects.keys().cloned().collect();
         for id in ids {
-            let mut object = self.objects[&id].clone();
-            if let Some(owners) = object["metadata"].get_mut("ownerReferences").and_then(Value::as_array_mut)
-            {
-                owners.retain(|it| it["uid"] != *uid);
-                self.put(&id, object);
-            }
+            self.edit(&id, |object| {
+                let owners = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut);
+                owners.into_iter().for_each(|all| all.retain(|it| it["uid"] != *uid));
+            });
         }
     }
 
@@ -272,14 +284,11 @@ impl Api {
     pub fn begin_deletion(&mut self, id: &Id, force: bool) {
         let stays = matches!(id.1.as_str(), "pods" | "persistentvolumeclaims") && !force;
         let Some(live) = self.objects.get(id) else { return };
-        if stays {
-            let mut object = live.clone();
-            if object["metadata"].get("deletionTimestamp").is_none() {
-                object["metadata"]["deletionTimestamp"] = json!(time(self.now));
-                self.put(id, object);
-            }
-        } else {
+        if !stays {
             self.remove(id);
+        } else if live["metadata"].get("deletionTimestamp").is_none() {
+            let now = time(self.now);
+            self.edit(id, |object| object["metadata"]["deletionTimestamp"] = json!(now));
         }
     }
 
@@ -311,13 +320,23 @@ impl Api {
     }
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Value,
+    items: Vec<Unnamed<'a>>,
+}
+
 /// An item of a list: the list says once what its items are, they themselves do not.
-fn unnamed(object: &Value) -> Value {
-    let mut item = object.clone();
-    let fields = item.as_object_mut().unwrap();
-    fields.remove("apiVersion");
-    fields.remove("kind");
-    item
+struct Unnamed<'a>(&'a Value);
+
+impl Serialize for Unnamed<'_> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let fields = self.0.as_object().expect("an object");
+        to.collect_map(fields.iter().filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind")))
+    }
 }
 
 pub fn is_ready(pod: &Value) -> bool {

@@ -1,6 +1,8 @@
 //! What Kubernetes does by itself: StatefulSets make pods and claims, claims are bound and grow, kubelets start and stop programs,
 //! and what belongs to nobody any more is collected.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::api::{Api, Id, time};
@@ -16,7 +18,7 @@ pub fn step(api: &mut Api, store: &mut FakeStore, lost: &[String]) {
     pods(api, store, lost);
 }
 
-fn all(api: &Api, resource: &str) -> Vec<(Id, Value)> {
+fn all(api: &Api, resource: &str) -> Vec<(Id, Arc<Value>)> {
     api.objects.iter().filter(|(id, _)| id.1 == resource).map(|(id, it)| (id.clone(), it.clone())).collect()
 }
 
@@ -44,9 +46,7 @@ fn sets(api: &mut Api) {
                                  "uid": set["metadata"]["uid"], "controller": true }]);
             if let Some(there) = api.objects.get(&pod) {
                 if there["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty) {
-                    let mut adopted = there.clone();
-                    adopted["metadata"]["ownerReferences"] = owner;
-                    api.put(&pod, adopted);
+                    api.edit(&pod, |it| it["metadata"]["ownerReferences"] = owner);
                 }
                 continue;
             }
@@ -78,17 +78,19 @@ fn scale_in(api: &mut Api, set: &Value, name: &str) {
 fn retain(api: &mut Api, set: &Value) {
     let name = set["metadata"]["name"].as_str().unwrap();
     let deletes = set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == json!("Delete");
-    for (id, mut claim) in all(api, "persistentvolumeclaims") {
-        if !id.3.starts_with(&format!("data-{name}-")) {
+    for (id, claim) in all(api, "persistentvolumeclaims") {
+        let owned = claim["metadata"].get("ownerReferences").is_some();
+        if !id.3.starts_with(&format!("data-{name}-")) || owned == deletes {
             continue;
         }
-        if deletes {
-            claim["metadata"]["ownerReferences"] =
-                json!([{ "kind": "StatefulSet", "name": name, "uid": set["metadata"]["uid"] }]);
-        } else if let Some(fields) = claim["metadata"].as_object_mut() {
-            fields.remove("ownerReferences");
-        }
-        api.put(&id, claim);
+        api.edit(&id, |claim| {
+            if deletes {
+                claim["metadata"]["ownerReferences"] =
+                    json!([{ "kind": "StatefulSet", "name": name, "uid": set["metadata"]["uid"] }]);
+            } else {
+                claim["metadata"].as_object_mut().unwrap().remove("ownerReferences");
+            }
+        });
     }
 }
 
@@ -106,7 +108,7 @@ fn claim_is_there(api: &mut Api, set: &Value, name: &str, ordinal: u64) -> bool 
 }
 
 fn claims(api: &mut Api, store: &mut FakeStore) {
-    for (id, mut claim) in all(api, "persistentvolumeclaims") {
+    for (id, claim) in all(api, "persistentvolumeclaims") {
         if claim["metadata"].get("deletionTimestamp").is_some() {
             let pod = Api::id("", "pods", id.3.strip_prefix("data-").unwrap());
             if !api.objects.contains_key(&pod) {
@@ -115,20 +117,25 @@ fn claims(api: &mut Api, store: &mut FakeStore) {
             }
             continue;
         }
-        let size = claim["spec"]["resources"]["requests"]["storage"].clone();
-        claim["status"] = json!({ "phase": "Bound", "capacity": { "storage": size } });
-        api.put(&id, claim);
+        let size = &claim["spec"]["resources"]["requests"]["storage"];
+        tell(api, &id, json!({ "phase": "Bound", "capacity": { "storage": size } }));
+    }
+}
+
+/// Writes a status, if it is another than before.
+fn tell(api: &mut Api, id: &Id, status: Value) {
+    if api.objects[id]["status"] != status {
+        api.edit(id, |object| object["status"] = status);
     }
 }
 
 fn pods(api: &mut Api, store: &mut FakeStore, lost: &[String]) {
-    for (id, mut pod) in all(api, "pods") {
+    let not_ready = json!([{ "type": "Ready", "status": "False" }]);
+    for (id, pod) in all(api, "pods") {
         let uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
-        let host = pod["spec"]["nodeName"].as_str().unwrap().to_owned();
-        if lost.contains(&host) {
+        if lost.iter().any(|host| pod["spec"]["nodeName"] == **host) {
             store.processes.remove(&uid);
-            pod["status"] = json!({ "conditions": [{ "type": "Ready", "status": "False" }] });
-            api.put(&id, pod);
+            tell(api, &id, json!({ "conditions": not_ready }));
             continue;
         }
         if pod["metadata"].get("deletionTimestamp").is_some() {
@@ -139,26 +146,19 @@ fn pods(api: &mut Api, store: &mut FakeStore, lost: &[String]) {
         let image = pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
         if image.contains("bad") {
             let waiting = json!({ "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } });
-            pod["status"] = json!({
-                "conditions": [{ "type": "Ready", "status": "False" }],
-                "containerStatuses": [{ "state": waiting }],
-            });
-            api.put(&id, pod);
+            tell(api, &id, json!({ "conditions": not_ready, "containerStatuses": [{ "state": waiting }] }));
             continue;
         }
         if !store.processes.contains_key(&uid) {
             let process = process(api, &id.3, &image);
             store.start(&uid, process);
         }
-        let ready = if store.is_ready(&uid) { "True" } else { "False" };
-        let was = pod["status"]["conditions"][0]["status"] == json!("True");
         // Readiness latches, as the program's own does.
-        let ready = if was { "True" } else { ready };
-        pod["status"] = json!({
-            "conditions": [{ "type": "Ready", "status": ready }],
-            "containerStatuses": [{ "state": { "running": { "startedAt": time(0) } } }],
-        });
-        api.put(&id, pod);
+        let was = pod["status"]["conditions"][0]["status"] == json!("True");
+        let ready = if was || store.is_ready(&uid) { "True" } else { "False" };
+        let running = json!({ "running": { "startedAt": time(0) } });
+        let conditions = json!([{ "type": "Ready", "status": ready }]);
+        tell(api, &id, json!({ "conditions": conditions, "containerStatuses": [{ "state": running }] }));
     }
     let uids: Vec<String> =
         all(api, "pods").iter().map(|(_, it)| it["metadata"]["uid"].as_str().unwrap().to_owned()).collect();

@@ -17,7 +17,7 @@ use lamina_types::{Error, Reason, RequestContext, Result};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::api::{Answer, Api, Id, status};
+use super::api::{Api, Id, status};
 use super::controllers;
 use super::fakestore::FakeStore;
 use super::request::Request;
@@ -142,7 +142,8 @@ impl World {
             return std::future::pending().await;
         }
         let (code, body) = if matches!(fate, Fate::Fails) {
-            (500, status(500, "InternalError", "the API server is out of sorts"))
+            let body = status(500, "InternalError", "the API server is out of sorts");
+            (500, serde_json::to_vec(&body)?)
         } else {
             self.answer(&request)
         };
@@ -150,11 +151,11 @@ impl World {
             self.state.lock().crashed = true;
             return std::future::pending().await;
         }
-        let body = Body::from(serde_json::to_vec(&body)?);
-        Ok(http::Response::builder().status(code).header("content-type", "application/json").body(body)?)
+        let answer = http::Response::builder().status(code).header("content-type", "application/json");
+        Ok(answer.body(Body::from(body))?)
     }
 
-    fn answer(&self, request: &Request) -> Answer {
+    fn answer(&self, request: &Request) -> (u16, Vec<u8>) {
         let mut state = self.state.lock();
         let odds = state.faults.stale;
         let stale =
@@ -270,12 +271,9 @@ impl World {
         // As the API server would, with every default.
         let spec: lamina_crds::StorageClusterSpec = serde_json::from_value(spec).unwrap();
         let spec = serde_json::to_value(spec).unwrap();
-        match state.api.objects.get(&id).cloned() {
-            Some(mut there) => {
-                there["spec"] = spec;
-                state.api.put(&id, there);
-            }
-            None => {
+        match state.api.objects.contains_key(&id) {
+            true => state.api.edit(&id, |there| there["spec"] = spec),
+            false => {
                 let object = json!({ "apiVersion": "lamina.dev/v1alpha1", "kind": "StorageCluster", "metadata": { "name": NAME }, "spec": spec });
                 state.api.create(&id, &object);
             }
@@ -312,15 +310,11 @@ impl World {
     }
 
     pub fn get(&self, group: &str, resource: &str, name: &str) -> Option<Value> {
-        self.state.lock().api.objects.get(&Api::id(group, resource, name)).cloned()
+        self.state.lock().api.objects.get(&Api::id(group, resource, name)).map(|it| Value::clone(it))
     }
 
     pub fn edit(&self, group: &str, resource: &str, name: &str, edit: impl FnOnce(&mut Value)) {
-        let mut state = self.state.lock();
-        let id = Api::id(group, resource, name);
-        let mut object = state.api.objects[&id].clone();
-        edit(&mut object);
-        state.api.put(&id, object);
+        self.state.lock().api.edit(&Api::id(group, resource, name), edit);
     }
 
     pub fn take_away(&self, group: &str, resource: &str, name: &str) {
@@ -371,8 +365,8 @@ impl World {
     /// Everything that has to be the same at the end, whatever went wrong on the way.
     pub fn end(&self) -> Value {
         let state = self.state.lock();
-        let tidy = |(id, object): (&Id, &Value)| {
-            let mut object = object.clone();
+        let tidy = |(id, object): (&Id, &Arc<Value>)| {
+            let mut object = Value::clone(object);
             if id.1 == "configmaps" && id.3.ends_with("-bootstrap") {
                 object["data"] = Value::Null;
             }
