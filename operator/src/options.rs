@@ -65,7 +65,7 @@ impl Default for Images {
     fn default() -> Images {
         let version = env!("CARGO_PKG_VERSION");
         Images {
-            image: format!("ghcr.io/lamina-db/lamina:{version}"),
+            image: format!("lamina:{version}"),
             pull_policy: "IfNotPresent".to_owned(),
             version: version.to_owned(),
         }

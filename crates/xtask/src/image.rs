@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-/// Who runs the programs: the "nonroot" of distroless images, too.
+/// Who runs the programs; the Dockerfile has the same.
 pub const USER: u32 = 65532;
 /// Bytes of an image for others, at most.
 pub const BYTES_MAX: u64 = 60 << 20;
@@ -262,8 +262,10 @@ mod tests {
         for line in [
             format!("USER {USER}:{USER}"),
             format!("ENTRYPOINT [\"{PROGRAMS}/lamina\"]"),
-            format!("/target/dist/lamina {PROGRAMS}/lamina"),
-            format!("/target/dist/lamina-operator {PROGRAMS}/lamina-operator"),
+            format!("/target/dist/lamina /out{PROGRAMS}/lamina"),
+            format!("/target/dist/lamina-operator /out{PROGRAMS}/lamina-operator"),
+            format!("nonroot:x:{USER}:{USER}:nonroot:/:/sbin/nologin"),
+            "hosts: files dns".to_owned(),
         ] {
             assert!(dockerfile.contains(&line), "the Dockerfile lacks `{line}`");
         }
