@@ -124,6 +124,7 @@ fn writes_in(metrics: &str) -> BTreeMap<String, u64> {
 pub async fn memory(stage: &Stage<'_>) -> anyhow::Result<Told> {
     let mut told = Told::new();
     stage.ready_store("orders", &single()).await?;
+    let load = stage.load("orders", &[]).await?;
     let before = resident(stage).await?;
     let secret = |number| {
         json!({
@@ -143,7 +144,7 @@ pub async fn memory(stage: &Stage<'_>) -> anyhow::Result<Told> {
     .await?;
     // The store is served beside them: a pass over it is made with all of them there.
     stage.namespace.run(&["annotate", "stc", "orders", "lamina.dev/e2e=crowded"]).await?;
-    stage.lamina("orders", &["probe"]).await?;
+    load.more_writes(50, Duration::from_secs(60)).await?;
     let after = until("the figures after the crowd came", Duration::from_secs(120), async || {
         let now = resident(stage).await?;
         Ok((now.1 != before.1).then_some(now))
@@ -151,6 +152,7 @@ pub async fn memory(stage: &Stage<'_>) -> anyhow::Result<Told> {
     .await?;
     told.fact(format!("working set: {} before, {} with them", mib(before.0), mib(after.0)));
     ensure!(after.0 < MEMORY_MAX, "the operator holds {}", mib(after.0));
+    told.operations = load.finish().await?.judge()?;
     Ok(told)
 }
 

@@ -18,17 +18,19 @@ pub async fn scaling(stage: &Stage<'_>) -> anyhow::Result<Told> {
     let mut told = Told::new();
     stage.ready_store("orders", &single()).await?;
     let before = stage.pods("orders", "").await?;
+    let load = stage.load("orders", &[]).await?;
     stage.namespace.run(&["scale", "stc", "orders", "--replicas=3"]).await?;
     stage.condition("orders", ("Stalled", "True", "ScalingUnsupported"), BACK).await?;
     let store = stage.namespace.get(&["stc", "orders"]).await?;
     let message =
         condition(&store, "Stalled").and_then(|it| text(it, "message")).unwrap_or_default().to_owned();
     ensure!(replicas(stage, "orders-frontend").await? == 1, "the StatefulSet was scaled all the same");
-    stage.lamina("orders", &["probe"]).await?;
+    load.more_writes(100, Duration::from_secs(60)).await?;
     stage.namespace.run(&["scale", "stc", "orders", "--replicas=1"]).await?;
     stage.ready("orders", BACK).await?;
     ensure!(stage.pods("orders", "").await? == before, "pods were replaced for nothing");
     told.fact(format!("refused: {message}"));
+    told.operations = load.finish().await?.judge()?;
     Ok(told)
 }
 
