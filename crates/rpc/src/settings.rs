@@ -42,8 +42,9 @@ pub const HANDLERS_MAX: usize = 128;
 /// Connections of one server; more wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 2048;
 
-/// An HTTP/2 ping goes out this often, also on an idle connection.
-pub const KEEPALIVE: Duration = Duration::from_secs(10);
+/// An HTTP/2 ping goes out this often, also on an idle connection. With what follows, a call with the usual deadline of ten
+/// seconds learns in time that its frontend is gone without a word, and is made again elsewhere.
+pub const KEEPALIVE: Duration = Duration::from_secs(2);
 /// A ping that is not answered within this time ends the connection.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that has not begun to speak HTTP/2 within this time is closed.
