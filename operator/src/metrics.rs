@@ -39,8 +39,10 @@ impl Metrics {
     pub fn new(registry: &lamina_telemetry::Metrics) -> Result<Metrics, NameError> {
         Ok(Metrics {
             passes: registry.counter("lamina_operator_passes_total", "Passes over stores")?,
-            failures: registry
-                .counter("lamina_operator_reconcile_failures_total", "Passes that failed, and steps that did")?,
+            failures: registry.counter(
+                "lamina_operator_reconcile_failures_total",
+                "Passes that failed, and steps that did",
+            )?,
             steps: registry.counter("lamina_operator_steps_total", "Steps that were taken")?,
             refusals: registry.counter(
                 "lamina_operator_refusals_total",

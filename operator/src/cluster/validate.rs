@@ -100,11 +100,7 @@ fn as_found(key: &Key, seen: &Seen) -> Counts {
         let claims = || seen.claims.keys().filter(|it| it.0 == component).map(|it| it.1 + 1).max();
         replicas.or_else(claims).unwrap_or(0)
     };
-    Counts {
-        frontend: of(Component::Frontend),
-        index: of(Component::Index),
-        data: of(Component::Data),
-    }
+    Counts { frontend: of(Component::Frontend), index: of(Component::Index), data: of(Component::Data) }
 }
 
 fn counts(settings: &Settings) -> Counts {

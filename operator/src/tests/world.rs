@@ -238,7 +238,8 @@ impl World {
             }
         }
         let conditions = ["Ready", "Available", "Progressing", "Degraded", "Reconciled", "Stalled"];
-        let said: Vec<String> = conditions.iter().map(|it| format!("{it}: {:?}", self.condition(it))).collect();
+        let said: Vec<String> =
+            conditions.iter().map(|it| format!("{it}: {:?}", self.condition(it))).collect();
         let writes = self.writes();
         let last: Vec<&String> = writes.iter().rev().take(40).rev().collect();
         panic!("not settled:\n{}\n{last:?}", said.join("\n"));
