@@ -65,7 +65,7 @@ pub fn metadata(key: &Key, owner: &str, name: &str, component: Option<Component>
 
 /// Writes the hash of an object into it, so that a field which is not rendered any more is noticed.
 pub fn hashed(mut object: Value) -> Value {
-    let hash = super::compare::hash(&object.to_string());
+    let hash = super::compare::hash_of(&object);
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
         if let Some(annotations) = annotations.as_object_mut() {

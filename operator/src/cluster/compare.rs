@@ -67,7 +67,16 @@ pub fn items<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
 
 /// The hash of a text, in 16 hexadecimal digits.
 pub fn hash(text: &str) -> String {
-    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+    hex(text.as_bytes())
+}
+
+/// The hash of a value, in 16 hexadecimal digits: of its JSON.
+pub fn hash_of(value: &Value) -> String {
+    hex(&serde_json::to_vec(value).unwrap_or_default())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(bytes))
 }
 
 #[cfg(test)]

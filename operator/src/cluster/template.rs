@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::build;
 use super::build::pod::{self, PodOptions};
-use super::compare::hash;
+use super::compare::{hash, hash_of};
 use crate::names::{Key, RESTARTED_AT, REVISION};
 use crate::options::Images;
 
@@ -115,9 +115,9 @@ fn fresh(
         restarted_at,
     ]);
     Accepted {
-        revision: hash(&template.to_string()),
-        inputs: hash(&inputs.to_string()),
-        image_inputs: hash(&image_inputs.to_string()),
+        revision: hash_of(&template),
+        inputs: hash_of(&inputs),
+        image_inputs: hash_of(&image_inputs),
         image: options.image,
         template,
     }

@@ -101,6 +101,11 @@ impl FakeStore {
         self.founded.is_some()
     }
 
+    /// Some first members have the record, and too few.
+    pub fn is_half_begun(&self) -> bool {
+        self.founded.is_none() && self.volumes.values().any(|it| it.record.is_some())
+    }
+
     /// A volume is gone. It was released, or nobody knew it.
     pub fn destroy(&mut self, claim: &str) {
         let Some(volume) = self.volumes.remove(claim) else { return };

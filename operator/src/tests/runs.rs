@@ -21,7 +21,7 @@ fn edits(seed: u64) -> Vec<(u64, Edit)> {
     let mut at = 3;
     let mut edits = Vec::new();
     for _ in 0..3 {
-        at += 1 + dice.below(12);
+        at += 1 + dice.below(8);
         let edit = match dice.below(9) {
             0 => Edit::Spec(json!({ "overrides": { "data": { "labels": { "a": "b" } } } })),
             1 => Edit::Spec(json!({ "image": { "tag": "bad" } })),
@@ -62,7 +62,7 @@ async fn run(seed: u64, edits: Vec<(u64, Edit)>, faults: Faults) -> World {
     let world = World::new(seed, faults);
     let mut operator = world.operator("lamina:0.1.0");
     world.spec(json!({}));
-    let end = edits.iter().map(|(at, _)| at + 8).max().unwrap_or(0);
+    let end = edits.iter().map(|(at, _)| at + 5).max().unwrap_or(0);
     let mut operations = 0;
     for turn in 0..end {
         for (_, edit) in edits.iter().filter(|(at, _)| *at == turn) {
@@ -75,6 +75,8 @@ async fn run(seed: u64, edits: Vec<(u64, Edit)>, faults: Faults) -> World {
                     world.operate(&format!("op-{operations}"), spec.clone());
                 }
                 Edit::Operator(image) => operator = world.operator(image),
+                // A store that was given up halfway through its beginning needs a person (see the plan's `bootstrap`).
+                Edit::Recreate if world.store(|it| it.is_half_begun()) => {}
                 Edit::Recreate => {
                     world.delete();
                     world.spec(json!({}));

@@ -64,8 +64,16 @@ fn adopt(input: &Input<'_>, plan: &mut Plan, cluster: ClusterId) {
             plan.add(Action::CreateRecord { object: record.object(input.key, input.owner()) });
         }
         None => {
+            // Whether it began with a majority that is lost now, or never quite began, nobody can tell from here.
+            let knows = |(place, it): (&Place, &lamina_peers::admin::Identity)| {
+                (place.0 == Component::Frontend && it.cluster.is_some())
+                    .then(|| input.key.claim(place.0, place.1))
+            };
+            let claims: Vec<String> = input.seen.identities.iter().filter_map(knows).collect();
             let why = format!(
-                "store {cluster} was found on its volumes; its frontends have not found each other yet"
+                "store {cluster} was found on its volumes; its frontends have not found each other yet (it is known to {}). If that \
+                 lasts, bring the volumes of the other frontends back; of a store that never began, delete these claims and their pods",
+                claims.join(", ")
             );
             plan.waits(Reason::Bootstrapping, why);
         }
