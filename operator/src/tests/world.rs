@@ -70,8 +70,9 @@ struct State {
     lost: Vec<String>,
     /// The operator has crashed in the middle of a call: nothing of this pass is carried out any more.
     crashed: bool,
-    /// The pass crashes at this call, before or after it was carried out.
+    /// The pass crashes at this call that changes something, before or after it was carried out.
     crash_at: Option<(u64, bool)>,
+    /// Calls that change something.
     calls: u64,
 }
 
@@ -137,7 +138,7 @@ impl World {
         let content = parts.headers.get("content-type").and_then(|it| it.to_str().ok()).unwrap_or_default();
         let query = parts.uri.query().unwrap_or_default();
         let request = Request::read(parts.method.as_str(), parts.uri.path(), query, content, &bytes);
-        let fate = self.fate();
+        let fate = self.fate(request.writes());
         if matches!(fate, Fate::CrashesBefore) {
             return std::future::pending().await;
         }
@@ -163,14 +164,15 @@ impl World {
         state.api.answer(request, stale as usize)
     }
 
-    fn fate(&self) -> Fate {
+    /// What becomes of the next call, which changes something or only reads.
+    fn fate(&self, writes: bool) -> Fate {
         let mut state = self.state.lock();
-        state.calls += 1;
+        state.calls += u64::from(writes);
         if state.crashed {
             return Fate::CrashesBefore;
         }
         if let Some((at, before)) = state.crash_at {
-            if state.calls < at {
+            if !writes || state.calls < at {
                 return Fate::Carried;
             }
             state.crash_at = None;
@@ -187,7 +189,8 @@ impl World {
         if state.dice.below(1000) < faults.errors { Fate::Fails } else { Fate::Carried }
     }
 
-    /// The pass that comes next crashes at this call.
+    /// The operator crashes at the so manieth call from now that changes something. (A crash at a call that reads is one after the
+    /// last call that changed something.)
     pub fn crash_at(&self, call: u64, before: bool) {
         let mut state = self.state.lock();
         state.calls = 0;
@@ -397,7 +400,9 @@ struct At {
 #[async_trait]
 impl Port<AdminRequest, AdminAnswer> for At {
     async fn call(&self, _: RequestContext, request: AdminRequest) -> Result<AdminAnswer> {
-        let fate = self.world.fate();
+        use AdminRequest::{ClusterStatus, Identify, Probe};
+        let reads = matches!(request, Identify(_) | ClusterStatus(_) | Probe(_));
+        let fate = self.world.fate(!reads);
         match fate {
             Fate::CrashesBefore => return std::future::pending().await,
             Fate::Fails => return Err(Error::new(Reason::Unreachable, "the network is out of sorts")),
