@@ -2,6 +2,7 @@
 //! pass to pass, and nothing is watched but what wakes the next one.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Node;
@@ -36,14 +37,13 @@ pub async fn observe(
             seen.objects.insert((kind, name), object_of(key, owner, kind, json));
         }
     }
-    if !seen.objects.contains_key(&(Kind::ConfigMap, key.record())) {
+    if let Entry::Vacant(absent) = seen.objects.entry((Kind::ConfigMap, key.record())) {
         // Much depends on its absence, and a list may be late.
         let maps: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), &key.namespace, &Kind::ConfigMap.resource());
         if let Some(record) = maps.get_opt(&key.record()).await? {
             let json = serde_json::to_value(&record).unwrap_or_default();
-            let object = object_of(key, owner, Kind::ConfigMap, json);
-            seen.objects.insert((Kind::ConfigMap, key.record()), object);
+            absent.insert(object_of(key, owner, Kind::ConfigMap, json));
         }
     }
     let ours =

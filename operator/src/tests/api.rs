@@ -423,12 +423,12 @@ fn normalise(resources: &mut Value, side: &str) {
 }
 
 fn millis(millis: u64) -> String {
-    if millis % 1000 == 0 { (millis / 1000).to_string() } else { format!("{millis}m") }
+    if millis.is_multiple_of(1000) { (millis / 1000).to_string() } else { format!("{millis}m") }
 }
 
 fn bytes(bytes: u64) -> String {
     let units = ["", "Ki", "Mi", "Gi", "Ti"];
-    let at = (0..units.len()).rev().find(|n| bytes % (1 << (10 * n)) == 0).unwrap();
+    let at = (0..units.len()).rev().find(|n| bytes.is_multiple_of(1 << (10 * n))).unwrap();
     format!("{}{}", bytes >> (10 * at), units[at])
 }
 

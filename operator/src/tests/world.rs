@@ -182,7 +182,7 @@ impl World {
         let faults = state.faults;
         let drawn = state.dice.below(1000);
         if drawn < faults.crashes {
-            let before = drawn % 2 == 0;
+            let before = drawn.is_multiple_of(2);
             state.crashed = before;
             return if before { Fate::CrashesBefore } else { Fate::CrashesAfter };
         }

@@ -47,7 +47,7 @@ fn restart(input: &Input<'_>, plan: &Plan, operation: &StorageOperation) -> (Ope
     let all: u32 = roles.iter().map(|it| plan.verdict.counts.of(*it)).sum();
     let renewed = |pod: &&Pod| pod.created > created(operation) && pod.ready && !pod.deleting;
     let done: usize =
-        roles.iter().map(|it| input.seen.pods_of(*it).filter(|(_, pod)| renewed(&pod)).count()).sum();
+        roles.iter().map(|it| input.seen.pods_of(*it).filter(|(_, pod)| renewed(pod)).count()).sum();
     if done >= all as usize {
         return (OperationPhase::Succeeded, 100, format!("{all} pods were restarted"));
     }

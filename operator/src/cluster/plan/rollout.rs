@@ -83,12 +83,8 @@ pub fn plan(input: &Input<'_>, plan: &mut Plan) {
 fn serves_nobody(input: &Input<'_>, target: &Target) -> bool {
     let Some(pod) = input.seen.pods.get(&target.place) else { return false };
     let node = input.seen.store().and_then(|status| node_at(input, status, target.place));
-    let counts = node.is_some_and(|node| node.seen);
-    target.outdated
-        && !pod.ready
-        && !pod.deleting
-        && !(pod.running && counts)
-        && !claim_goes(input, target.place)
+    let serves = pod.ready || (pod.running && node.is_some_and(|node| node.seen));
+    target.outdated && !serves && !pod.deleting && !claim_goes(input, target.place)
 }
 
 fn replace_at_once(input: &Input<'_>, plan: &mut Plan, target: &Target) {

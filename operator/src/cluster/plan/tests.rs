@@ -135,7 +135,7 @@ fn apply(seen: &mut Seen, plan: &Plan) {
 
 fn evicted(plan: &Plan) -> Vec<&str> {
     let name = |action| match action {
-        &Action::Evict { ref name, .. } => Some(name.as_str()),
+        Action::Evict { name, .. } => Some(name.as_str()),
         _ => None,
     };
     plan.actions.iter().filter_map(name).collect()
