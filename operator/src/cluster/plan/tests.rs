@@ -134,11 +134,8 @@ fn apply(seen: &mut Seen, plan: &Plan) {
 }
 
 fn evicted(plan: &Plan) -> Vec<&str> {
-    let name = |action| match action {
-        Action::Evict { name, .. } => Some(name.as_str()),
-        _ => None,
-    };
-    plan.actions.iter().filter_map(name).collect()
+    let evicted = |action| if let Action::Evict { name, .. } = action { Some(name.as_str()) } else { None };
+    plan.actions.iter().filter_map(evicted).collect()
 }
 
 #[test]
