@@ -134,8 +134,13 @@ fn apply(seen: &mut Seen, plan: &Plan) {
 }
 
 fn evicted(plan: &Plan) -> Vec<&str> {
-    let evicted = |action| if let Action::Evict { name, .. } = action { Some(name.as_str()) } else { None };
-    plan.actions.iter().filter_map(evicted).collect()
+    let mut names = Vec::new();
+    for action in &plan.actions {
+        if let Action::Evict { name, .. } = action {
+            names.push(name.as_str());
+        }
+    }
+    names
 }
 
 #[test]
