@@ -51,6 +51,9 @@ pub struct RunArgs {
     /// The table of manifests that the API server takes or refuses
     #[arg(long)]
     pub table: PathBuf,
+    /// The folder with the program kubectl-lamina
+    #[arg(long)]
+    pub plugin: PathBuf,
     /// Where objects, events and logs of failed stories are kept
     #[arg(long)]
     pub evidence: PathBuf,
@@ -108,6 +111,7 @@ async fn on(
         next_tag: args.next_tag.clone(),
         load_image: args.load_image.clone(),
         charts: args.charts.clone(),
+        plugin: args.plugin.clone(),
         table: args.table.clone(),
     };
     let begun = time::now();

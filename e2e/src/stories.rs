@@ -5,6 +5,7 @@
 //! | [`begin`] | install and first write; two stores in one namespace; deleted and made again |
 //! | [`charts`] | the charts are uninstalled, and installed again |
 //! | [`kills`] | each kind of pod killed; all index pods killed; a worker stopped; a node replaced |
+//! | [`plugin`] | `kubectl lamina` |
 //! | [`rolling`] | rolling restart; version change; bad image; operator killed in the middle |
 //! | [`rules`] | scaling refused; who may reach what; protection against deletion |
 //! | [`table`] | what the API server takes and refuses |
@@ -17,6 +18,7 @@ use crate::stage::Stage;
 pub mod begin;
 pub mod charts;
 pub mod kills;
+pub mod plugin;
 pub mod quiet;
 pub mod rolling;
 pub mod rules;
@@ -88,6 +90,11 @@ pub const ALL: &[Story] = &[
         name: "quiet",
         shows: "nothing is written when nothing is to do",
         tell: |stage| Box::pin(quiet::steady(stage)),
+    },
+    Story {
+        name: "plugin",
+        shows: "kubectl lamina shows, plans, restarts, and reads and writes keys",
+        tell: |stage| Box::pin(plugin::commands(stage)),
     },
     Story {
         name: "kills",

@@ -32,6 +32,8 @@ pub struct World {
     pub load_image: String,
     /// The folder with the charts.
     pub charts: PathBuf,
+    /// The folder with the program `kubectl-lamina`.
+    pub plugin: PathBuf,
     /// The table of manifests that the API server takes or refuses.
     pub table: PathBuf,
 }
@@ -55,6 +57,16 @@ impl World {
         let image = ["--set", &repository, "--set-string", &tag];
         let all = [&install[..], &[OPERATOR, &operator], &common, &image].concat();
         self.kube.helm(&all, INSTALLATION + Duration::from_secs(10)).await.map(drop)
+    }
+
+    /// Lets a `kubectl` find its plugin.
+    pub fn with_plugin(&self, command: &mut tokio::process::Command) {
+        let mut path = self.plugin.clone().into_os_string();
+        for folder in std::env::var_os("PATH") {
+            path.push(":");
+            path.push(folder);
+        }
+        command.env("PATH", path);
     }
 
     /// The operator's pods.

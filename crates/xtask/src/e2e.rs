@@ -1,5 +1,6 @@
 //! `cargo xtask e2e`: builds the programs and images of the stories, then runs them (`e2e/`).
 
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,7 +49,9 @@ pub struct E2eArgs {
 /// Something cannot be built.
 pub fn run(root: &Path, args: &E2eArgs) -> anyhow::Result<bool> {
     // With the features of the whole workspace, so that nothing is built twice beside the tests.
-    let what = ["--workspace", "--bin", "lamina", "--bin", "lamina-operator", "--bin", "lamina-e2e"];
+    let programs = ["lamina", "lamina-operator", "kubectl-lamina", "lamina-e2e"];
+    let what: Vec<&str> =
+        iter::once("--workspace").chain(programs.iter().flat_map(|it| ["--bin", it])).collect();
     let stories = image::build(root, &args.profile, &what, "lamina-e2e")?;
     let beside = stories.parent().context("a program without a folder")?.to_owned();
     let lamina = args.lamina.clone().unwrap_or_else(|| beside.join("lamina"));
@@ -70,6 +73,7 @@ pub fn run(root: &Path, args: &E2eArgs) -> anyhow::Result<bool> {
     command.arg("run").args(["--repository", REPOSITORY, "--tag", TAG, "--next-tag", NEXT_TAG]);
     command.args(["--load-image", LOAD_IMAGE]);
     command.arg("--charts").arg(root.join("helm"));
+    command.arg("--plugin").arg(&beside);
     command.arg("--table").arg(root.join("crds/tests/manifests.yaml"));
     command.arg("--evidence").arg(beside.join("e2e-evidence"));
     command.args(args.existing.then_some("--existing")).args(args.keep.then_some("--keep"));
