@@ -208,7 +208,7 @@ fn a_store_starts_by_the_manifest_that_kubectl_takes_and_says_later_what_it_cann
     )
     .unwrap();
     let up = Up::start(&store, free_ports(), &["-f", larger.to_str().unwrap()]);
-    assert_eq!(stdout(&up.lamina(&["get", "a"])), "1\n");
+    assert_eq!(stdout(&up.lamina(&["get", "a"])), "1");
     assert!(Command::new("kill").args(["-TERM", &up.pid().to_string()]).status().unwrap().success());
     let (exit, said) = up.end();
     assert_eq!(exit, 0, "{said}");
