@@ -9,11 +9,13 @@
 //! | [`world`] | all of it, with a clock, and faults |
 //! | [`stories`] | single stories |
 //! | [`runs`] | seeded runs |
+//! | [`rights`] | what the operator may do and does; what it looks at |
 
 mod api;
 mod controllers;
 mod fakestore;
 mod request;
+mod rights;
 mod runs;
 mod stories;
 mod world;
