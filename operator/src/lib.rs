@@ -63,9 +63,9 @@ pub fn plugin() -> ExitCode {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => match runtime.block_on(plugin::run(cli)) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(plugin::Failure(why)) => fail("kubectl lamina", &why, 1),
+            Err(failure) => fail("kubectl lamina", &failure.why, failure.code),
         },
-        Err(error) => fail("kubectl lamina", &error.to_string(), 1),
+        Err(error) => fail("kubectl lamina", &error.to_string(), 70),
     }
 }
 

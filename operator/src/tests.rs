@@ -8,12 +8,16 @@
 //! | [`fakestore`] | the administration of a store that lives on the volumes of that world |
 //! | [`world`] | all of it, with a clock, and faults |
 //! | [`stories`] | single stories |
+//! | [`troubles`] | what a cluster does to a store, and what a person does by hand |
 //! | [`runs`] | seeded runs |
+//! | [`rights`] | what the operator may do and does; what it looks at |
 
 mod api;
 mod controllers;
 mod fakestore;
 mod request;
+mod rights;
 mod runs;
 mod stories;
-mod world;
+mod troubles;
+pub mod world;

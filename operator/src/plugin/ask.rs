@@ -3,7 +3,7 @@
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 use lamina_crds::operation::{
-    OperationType, ReplaceNode, RollingRestart, StorageOperation, StorageOperationSpec,
+    Component, OperationType, ReplaceNode, RollingRestart, StorageOperation, StorageOperationSpec,
 };
 
 use super::options::Role;
@@ -27,9 +27,9 @@ pub async fn restart(place: &Place, name: &str, component: Option<Role>) -> Resu
 
 /// Asks for the replacement of a node.
 pub async fn replace(place: &Place, pod: &str) -> Result<(), Failure> {
-    let store = pod.rsplit_once('-').and_then(|(rest, _)| rest.rsplit_once('-')).map(|(store, _)| store);
-    let store = store
-        .ok_or_else(|| Failure(format!("{pod:?} is no pod of a store; one is called like orders-data-1")))?;
+    let store = store_of(pod).ok_or_else(|| {
+        Failure::input(format!("{pod:?} is no pod of a store; one is called like orders-data-1"))
+    })?;
     let spec = StorageOperationSpec {
         cluster: store.to_owned(),
         kind: OperationType::ReplaceNode,
@@ -40,7 +40,16 @@ pub async fn replace(place: &Place, pod: &str) -> Result<(), Failure> {
     create(place, &format!("{store}-replace-"), spec).await
 }
 
+/// The store of a pod's name, if it is one.
+fn store_of(pod: &str) -> Option<&str> {
+    let (set, ordinal) = pod.rsplit_once('-')?;
+    let (store, role) = set.rsplit_once('-')?;
+    let is_role = Component::ALL.iter().any(|it| it.as_str() == role);
+    (is_role && ordinal.parse::<u32>().is_ok() && !store.is_empty()).then_some(store)
+}
+
 async fn create(place: &Place, prefix: &str, spec: StorageOperationSpec) -> Result<(), Failure> {
+    super::show::cluster(place, &spec.cluster).await?;
     let api: Api<StorageOperation> = Api::namespaced(place.client.clone(), &place.namespace);
     let metadata = ObjectMeta { generate_name: Some(prefix.to_owned()), ..ObjectMeta::default() };
     let operation = StorageOperation { metadata, spec, status: None };

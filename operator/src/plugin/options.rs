@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use lamina_crds::operation::Component;
 
+/// What programs are told.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 no such store or key, 2 the command or its input is wrong, 3 nobody answers, \
+                          4 not allowed, 5 data is lost";
+
 /// Lamina stores in Kubernetes
 #[derive(Parser, Debug)]
-#[command(name = "kubectl-lamina", bin_name = "kubectl lamina", version)]
+#[command(name = "kubectl-lamina", bin_name = "kubectl lamina", version, after_help = EXIT_CODES)]
 pub struct Cli {
     /// The namespace; else that of the kubeconfig's context
     #[arg(short, long, global = true)]

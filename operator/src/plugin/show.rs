@@ -8,10 +8,9 @@ use super::{Failure, Place, say};
 
 /// Shows one store, or all of a namespace.
 pub async fn status(place: &Place, name: Option<String>) -> Result<(), Failure> {
-    let api: Api<StorageCluster> = Api::namespaced(place.client.clone(), &place.namespace);
     let clusters = match name {
-        Some(name) => vec![one(&api, place, &name).await?],
-        None => api.list(&ListParams::default()).await?.items,
+        Some(name) => vec![cluster(place, &name).await?],
+        None => api(place).list(&ListParams::default()).await?.items,
     };
     if clusters.is_empty() {
         return say(&format!("no StorageCluster in namespace {}", place.namespace));
@@ -24,29 +23,41 @@ pub async fn status(place: &Place, name: Option<String>) -> Result<(), Failure> 
 
 /// Says what a store is waiting for.
 pub async fn why(place: &Place, name: &str) -> Result<(), Failure> {
-    let api: Api<StorageCluster> = Api::namespaced(place.client.clone(), &place.namespace);
-    let cluster = one(&api, place, name).await?;
-    let status = cluster.status.clone().unwrap_or_default();
-    if status.observed_generation != cluster.metadata.generation {
-        say("the operator has not seen the newest spec yet; see its logs if that lasts")?;
-    }
-    let notable: Vec<&Condition> = status.conditions.iter().filter(|it| is_notable(it)).collect();
-    if notable.is_empty() {
-        return say("nothing: the store is ready, and nothing is left to do");
-    }
-    for condition in notable {
-        say(&format!(
-            "{} is {} ({})\n    {}",
-            condition.kind, condition.status, condition.reason, condition.message
-        ))?;
-    }
-    Ok(())
+    say(&reasons(&cluster(place, name).await?))
 }
 
-async fn one(api: &Api<StorageCluster>, place: &Place, name: &str) -> Result<StorageCluster, Failure> {
-    let found = api.get_opt(name).await?;
-    found
-        .ok_or_else(|| Failure(format!("there is no StorageCluster {name} in namespace {}", place.namespace)))
+fn api(place: &Place) -> Api<StorageCluster> {
+    Api::namespaced(place.client.clone(), &place.namespace)
+}
+
+/// A store by its name.
+pub async fn cluster(place: &Place, name: &str) -> Result<StorageCluster, Failure> {
+    let found = api(place).get_opt(name).await?;
+    found.ok_or_else(|| {
+        Failure::missing(format!("there is no StorageCluster {name} in namespace {}", place.namespace))
+    })
+}
+
+/// What a store is waiting for, what stops it first.
+pub fn reasons(cluster: &StorageCluster) -> String {
+    let status = cluster.status.clone().unwrap_or_default();
+    let mut lines = Vec::new();
+    if status.observed_generation != cluster.metadata.generation {
+        let late = "the operator has not seen the newest spec yet; if that lasts, see its logs, and whether it runs at all";
+        lines.push(late.to_owned());
+    }
+    let mut notable: Vec<&Condition> = status.conditions.iter().filter(|it| is_notable(it)).collect();
+    notable.sort_by_key(|it| it.kind != ConditionType::Stalled.as_str());
+    for condition in notable {
+        lines.push(format!(
+            "{} is {} ({})\n    {}",
+            condition.kind, condition.status, condition.reason, condition.message
+        ));
+    }
+    if lines.is_empty() {
+        lines.push("nothing: the store is ready, and nothing is left to do".to_owned());
+    }
+    lines.join("\n")
 }
 
 /// Whether a condition is otherwise than it should be, or tells of something that is under way.
@@ -58,7 +69,8 @@ fn is_notable(condition: &Condition) -> bool {
     }
 }
 
-fn text(cluster: &StorageCluster) -> String {
+/// How a store is.
+pub fn text(cluster: &StorageCluster) -> String {
     let status = cluster.status.clone().unwrap_or_default();
     let name = cluster.metadata.name.as_deref().unwrap_or_default();
     let ready = status.condition(ConditionType::Ready);

@@ -30,6 +30,10 @@ pub struct Api {
     pub writes: Vec<String>,
     /// Whether volumes may grow.
     pub growth: bool,
+    /// Rights that were used: group, resource, verb.
+    pub used: BTreeSet<(String, String, &'static str)>,
+    /// Lists and watches, with their selectors.
+    pub looks: BTreeSet<(&'static str, String, String)>,
     /// Events that were published.
     pub events: Vec<String>,
 }
@@ -44,6 +48,11 @@ impl Api {
 
     /// Answers a request, as JSON. `stale`: lists show the state of so many writes ago.
     pub fn answer(&mut self, request: &Request, stale: usize) -> (u16, Vec<u8>) {
+        self.used.insert((request.group.clone(), request.ruled(), request.verb));
+        if matches!(request.verb, "list" | "watch") {
+            let selector = request.parameter("labelSelector").unwrap_or_default().to_owned();
+            self.looks.insert((request.verb, request.resource.clone(), selector));
+        }
         if request.verb == "list" && request.covered() {
             return (200, self.list(request, stale));
         }
@@ -68,6 +77,7 @@ impl Api {
         );
         let before = self.version;
         let answer = match (request.verb, request.subresource.as_str()) {
+            ("watch", _) => (200, Value::Null),
             ("get", _) => self.objects.get(&id).map_or_else(missing, |it| (200, Value::clone(it))),
             ("create", "eviction") => self.evict(&id, &request.body),
             ("create", _) => self.create(&id, &request.body),
@@ -78,6 +88,7 @@ impl Api {
                 self.apply(&id, request.body.clone(), &format!("{manager}/{sub}"), sub == "status")
             }
             ("patch", _) => self.merge(&id, &request.body),
+            ("update", _) => self.replace(&id, &request.body),
             (verb, _) => panic!("{verb}"),
         };
         if self.version != before && request.writes() {
@@ -163,6 +174,14 @@ impl Api {
         (201, Value::clone(&self.objects[&id]))
     }
 
+    fn replace(&mut self, id: &Id, body: &Value) -> Answer {
+        let Some(live) = self.objects.get(id) else { return missing() };
+        if body["metadata"]["resourceVersion"] != live["metadata"]["resourceVersion"] {
+            return conflict("the object has been changed since");
+        }
+        self.update(id, body.clone())
+    }
+
     fn merge(&mut self, id: &Id, patch: &Value) -> Answer {
         let Some(live) = self.objects.get(id) else { return missing() };
         if let Some(uid) = patch["metadata"].get("uid")
@@ -192,6 +211,9 @@ impl Api {
             if uid.is_some() {
                 return conflict("the object is gone");
             }
+            // Who makes an object by applying it needs leave to create it, too.
+            assert!(crate::rbac::allows(&id.0, &id.1, &id.3, "create"), "{id:?} is created");
+            self.used.insert((id.0.clone(), id.1.clone(), "create"));
             let answer = self.create(id, &patch);
             self.owned.insert((id.clone(), manager.to_owned()), leaves);
             return answer;

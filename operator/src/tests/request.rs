@@ -32,6 +32,7 @@ impl Request {
         let at = |n: usize| rest.get(n).map(|it| (*it).to_owned()).unwrap_or_default();
         let name = at(1);
         let verb = match (method, name.is_empty()) {
+            ("GET", true) if query.contains("watch=true") => "watch",
             ("GET", false) => "get",
             ("GET", true) => "list",
             ("POST", _) => "create",
@@ -63,17 +64,21 @@ impl Request {
 
     /// Whether it changes something.
     pub fn writes(&self) -> bool {
-        !matches!(self.verb, "get" | "list") && self.group != "events.k8s.io"
+        !matches!(self.verb, "get" | "list" | "watch") && self.group != "events.k8s.io"
     }
 
     /// Resource and subresource, as roles name them.
-    pub fn covered(&self) -> bool {
-        let resource = if self.subresource.is_empty() {
+    pub fn ruled(&self) -> String {
+        if self.subresource.is_empty() {
             self.resource.clone()
         } else {
             format!("{}/{}", self.resource, self.subresource)
-        };
-        crate::rbac::allows(&self.group, &resource, &self.name, self.verb)
+        }
+    }
+
+    /// Whether the table of rules covers it.
+    pub fn covered(&self) -> bool {
+        crate::rbac::allows(&self.group, &self.ruled(), &self.name, self.verb)
     }
 
     pub fn says(&self) -> String {
