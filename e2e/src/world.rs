@@ -62,9 +62,9 @@ impl World {
     /// Lets a `kubectl` find its plugin.
     pub fn with_plugin(&self, command: &mut tokio::process::Command) {
         let mut path = self.plugin.clone().into_os_string();
-        for folder in std::env::var_os("PATH") {
+        if let Some(folders) = std::env::var_os("PATH") {
             path.push(":");
-            path.push(folder);
+            path.push(folders);
         }
         command.env("PATH", path);
     }
