@@ -106,3 +106,29 @@ fn conditions(registry: &lamina_telemetry::Metrics) -> Result<Family<ConditionLa
 fn labels(key: &Key, kind: &str) -> ConditionLabels {
     ConditionLabels { namespace: key.namespace.clone(), store: key.name.clone(), r#type: kind.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_figure_is_documented_and_every_documented_one_is_shown() {
+        let registry = lamina_telemetry::Metrics::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        let key = Key { namespace: "ns".into(), name: "orders".into() };
+        metrics.conditions.get_or_create(&labels(&key, "Ready")).set(1);
+        let page = include_str!("../../docs/metrics.md");
+        let names = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let documented: BTreeSet<&str> =
+            names.map(|(name, _)| name).filter(|name| name.starts_with("lamina_operator_")).collect();
+        let text = registry.encode();
+        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let shown: BTreeSet<String> = families
+            .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+            .filter(|name| name.starts_with("lamina_operator_"))
+            .collect();
+        assert_eq!(documented, shown.iter().map(String::as_str).collect());
+    }
+}
