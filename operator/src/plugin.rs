@@ -116,7 +116,9 @@ fn say(text: &str) -> Result<(), Failure> {
 
 fn raw(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| Failure::input(format!("cannot write: {error}")))
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::input(format!("cannot write: {error}")))
 }
 
 #[cfg(test)]

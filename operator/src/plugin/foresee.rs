@@ -76,9 +76,10 @@ pub async fn plan(place: &Place, file: &Path) -> Result<(), Failure> {
 
 /// The StorageCluster of a file, judged as the API server would.
 fn read(file: &Path) -> Result<StorageCluster, Failure> {
-    let text =
-        std::fs::read_to_string(file).map_err(|error| Failure::input(format!("{}: {error}", file.display())))?;
-    lamina_crds::check::cluster_in(&text).map_err(|error| Failure::input(format!("{}:\n{error}", file.display())))
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::input(format!("{}: {error}", file.display())))?;
+    lamina_crds::check::cluster_in(&text)
+        .map_err(|error| Failure::input(format!("{}:\n{error}", file.display())))
 }
 
 /// The image that the operator gives to stores is not known here. That of the accepted template is what it would keep.

@@ -49,7 +49,10 @@ async fn a_store_that_is_well_waits_for_nothing_and_one_that_stalls_says_so_firs
 async fn what_is_not_there_and_what_is_not_a_pod_have_exit_codes_of_their_own() {
     let (_, _, place) = begun().await;
     let failure = show::cluster(&place, "others").await.unwrap_err();
-    assert_eq!((failure.code, failure.why.as_str()), (1, "there is no StorageCluster others in namespace shop"));
+    assert_eq!(
+        (failure.code, failure.why.as_str()),
+        (1, "there is no StorageCluster others in namespace shop")
+    );
     assert_eq!(ask::replace(&place, "orders-1").await.unwrap_err().code, 2);
     assert_eq!(ask::replace(&place, "orders-nonsense-1").await.unwrap_err().code, 2);
     let refused = kube::Error::Api(Box::new(kube::core::Status::failure("no", "Forbidden").with_code(403)));
