@@ -167,7 +167,9 @@ pub fn parse(version: &str) -> Option<(u64, u64)> {
 /// An object of our name that is somebody else's.
 fn conflict(key: &Key, seen: &Seen) -> Option<String> {
     let foreign = seen.objects.iter().find_map(|((kind, name), object)| match &object.owner {
-        Owner::Other(who) if *kind != Kind::Pod => Some((kind, name, who)),
+        Owner::Other(who) if *kind != Kind::Pod => Some((kind, name, who.as_str())),
+        // Who takes up another record than the store's own takes up another store.
+        Owner::Nobody if *kind == Kind::ConfigMap && *name == key.record() => Some((kind, name, "nobody")),
         _ => None,
     })?;
     let (kind, name, who) = foreign;

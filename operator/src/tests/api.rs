@@ -34,6 +34,12 @@ pub struct Api {
     pub used: BTreeSet<(String, String, &'static str)>,
     /// Lists and watches, with their selectors.
     pub looks: BTreeSet<(&'static str, String, String)>,
+    /// So many pods may be made in all; 0: any number.
+    pub quota: usize,
+    /// Nobody makes volumes.
+    pub no_volumes: bool,
+    /// A webhook refuses every change of this resource.
+    pub refuses: Option<&'static str>,
     /// Events that were published.
     pub events: Vec<String>,
 }
@@ -68,6 +74,9 @@ impl Api {
             let note = request.body.pointer("/note").and_then(Value::as_str).unwrap_or_default();
             self.events.push(note.to_owned());
             return (201, request.body.clone());
+        }
+        if request.writes() && self.refuses == Some(request.resource.as_str()) {
+            return (403, status(403, "Forbidden", "admission webhook \"strict\" denied the request: no"));
         }
         let id = (
             request.group.clone(),

@@ -50,7 +50,8 @@ fn sets(api: &mut Api) {
                 }
                 continue;
             }
-            if !claim_is_there(api, &set, name, ordinal) {
+            let there = api.objects.keys().filter(|id| id.1 == "pods").count();
+            if (api.quota > 0 && there >= api.quota) || !claim_is_there(api, &set, name, ordinal) {
                 continue;
             }
             let mut object = json!({ "apiVersion": "v1", "kind": "Pod" });
@@ -117,6 +118,9 @@ fn claims(api: &mut Api, store: &mut FakeStore) {
             }
             continue;
         }
+        if api.no_volumes && claim["status"]["phase"] != "Bound" {
+            continue;
+        }
         let size = &claim["spec"]["resources"]["requests"]["storage"];
         tell(api, &id, json!({ "phase": "Bound", "capacity": { "storage": size } }));
     }
@@ -141,6 +145,13 @@ fn pods(api: &mut Api, store: &mut FakeStore, lost: &[String]) {
         if pod["metadata"].get("deletionTimestamp").is_some() {
             store.processes.remove(&uid);
             api.remove(&id);
+            continue;
+        }
+        let claim = Api::id("", "persistentvolumeclaims", &format!("data-{}", id.3));
+        if api.objects.get(&claim).is_some_and(|it| it["status"]["phase"] != "Bound") {
+            let why = "pod has unbound immediate PersistentVolumeClaims";
+            let unscheduled = json!({ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why });
+            tell(api, &id, json!({ "conditions": [not_ready[0], unscheduled] }));
             continue;
         }
         let image = pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();

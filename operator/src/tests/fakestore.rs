@@ -77,6 +77,8 @@ pub struct FakeStore {
     shards: Vec<Vec<NodeId>>,
     /// How often a store was founded in this world.
     pub foundings: Vec<ClusterId>,
+    /// The StorageCluster was deleted, and wanted its volumes to go with it.
+    pub given_up: bool,
     /// Stops that were granted.
     pub grants: Vec<String>,
 }
@@ -109,6 +111,14 @@ impl FakeStore {
     /// A volume is gone. It was released, or nobody knew it.
     pub fn destroy(&mut self, claim: &str) {
         let Some(volume) = self.volumes.remove(claim) else { return };
+        if self.given_up {
+            // All of it goes, as its owner wanted.
+            if self.volumes.is_empty() {
+                let (foundings, ids) = (std::mem::take(&mut self.foundings), self.ids);
+                *self = FakeStore { foundings, ids, ..FakeStore::default() };
+            }
+            return;
+        }
         let node = self.nodes.get(&volume.node);
         assert!(
             node.is_none_or(|node| node.released),

@@ -87,8 +87,13 @@ fn begin(input: &Input<'_>, plan: &mut Plan) {
     let silent = places.iter().filter(with_volume).find(|place| !input.seen.identities.contains_key(place));
     if let Some(place) = silent {
         let pod = input.key.pod(place.0, place.1);
-        let trouble = input.seen.pods.get(place).map(|pod| pod.trouble.as_str()).filter(|it| !it.is_empty());
-        let why = trouble.map_or(String::new(), |trouble| format!(" ({trouble})"));
+        let why = match input.seen.pods.get(place) {
+            Some(pod) if pod.trouble.is_empty() => String::new(),
+            Some(pod) => format!(" ({})", pod.trouble),
+            None => {
+                format!(" (there is no such pod: see the events of StatefulSet {})", input.key.set(place.0))
+            }
+        };
         plan.waits(
             Reason::Bootstrapping,
             format!("the store begins when all nodes answer; {pod} does not yet{why}"),

@@ -116,7 +116,10 @@ fn hindrance(input: &Input<'_>, plan: &Plan, target: &Target) -> Option<String> 
         let place = (component, ordinal);
         let name = input.key.pod(component, ordinal);
         match input.seen.pods.get(&place) {
-            None => return Some(format!("{name} is not there")),
+            None => {
+                let set = input.key.set(component);
+                return Some(format!("{name} is not there; see the events of StatefulSet {set}"));
+            }
             Some(pod) if pod.deleting => return Some(format!("{name} is stopping")),
             Some(pod) if !pod.ready && place != target.place => {
                 let trouble =
