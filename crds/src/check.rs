@@ -87,11 +87,18 @@ pub enum Manifest {
 /// # Errors
 /// The text is no YAML, has no StorageCluster or several, or the one it has would be refused.
 pub fn cluster_in(text: &str) -> Result<StorageCluster, Findings> {
+    cluster(&document_in(text)?, None)
+}
+
+/// The one StorageCluster in a text, as it stands there.
+///
+/// # Errors
+/// The text is no YAML, or has no StorageCluster or several.
+pub fn document_in(text: &str) -> Result<Value, Findings> {
     let documents = yaml::documents(text).map_err(|error| Findings::one("", error.to_string()))?;
-    let mut stores = documents.iter().filter(|document| kind_of(document) == Some("StorageCluster"));
-    let (first, second) = (stores.next(), stores.next());
-    match (first, second) {
-        (Some(store), None) => cluster(store, None),
+    let mut stores = documents.into_iter().filter(|document| kind_of(document) == Some("StorageCluster"));
+    match (stores.next(), stores.next()) {
+        (Some(store), None) => Ok(store),
         (None, _) => Err(Findings::one(
             "kind",
             format!(

@@ -75,7 +75,9 @@ pub use volumes::{ResourceAmounts, Resources, StorageSpec};
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = rules::NAME_FITS.rule(),
-    validation = rules::NAME_IS_LABEL.rule()
+    validation = rules::NAME_IS_LABEL.rule(),
+    validation = rules::FRONTEND_VOLUMES_NEVER_SHRINK.rule(),
+    validation = rules::DATA_VOLUMES_NEVER_SHRINK.rule()
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

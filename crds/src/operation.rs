@@ -61,7 +61,7 @@ pub struct StorageOperationSpec {
 }
 
 impl StorageOperationSpec {
-    /// The roles whose pods a rolling restart restarts, in order; none for another operation.
+    /// The roles whose pods a rolling restart restarts; none for another operation.
     #[must_use]
     pub fn restarts(&self) -> Vec<Component> {
         match (self.kind, &self.rolling_restart) {
@@ -91,7 +91,7 @@ pub enum OperationType {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RollingRestart {
-    /// The roles whose pods are restarted, in this order. Empty: all, data first, frontends last.
+    /// The roles whose pods are restarted: data first, frontends last, whatever the order here. Empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 3))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -158,11 +158,6 @@ pub struct StorageOperationStatus {
     /// When it ended, well or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
-
-    /// Pods that are done; by their UIDs, so that a restarted operator restarts none twice.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "crate::schema::pod_uids")]
-    pub done: Vec<String>,
 }
 
 /// Where an operation stands.

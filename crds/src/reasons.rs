@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// A type of condition. All are there from the operator's first pass on, `Unknown` until something is known.
+/// A type of condition. All are there from the operator's first pass on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ConditionType {
     /// Available, not Stalled, and all nodes as the spec wants them.
@@ -154,17 +154,15 @@ macro_rules! reasons {
 reasons! {
     AsExpected | Ready | Available | Progressing | Degraded | Reconciled | Stalled | ShardsFullyReplicated | VolumesResized | UpgradeAvailable | Paused:
         "All is as the spec asks for.";
-    NotYetKnown | Ready | Available | Progressing | Degraded | Reconciled | Stalled | ShardsFullyReplicated | VolumesResized | UpgradeAvailable | Paused:
-        "The operator has not looked yet, or could not.";
-    Bootstrapping | Ready | Available | Progressing | Reconciled | ShardsFullyReplicated:
+    Bootstrapping | Ready | Available | Progressing | Degraded | Reconciled | ShardsFullyReplicated:
         "The store is being made: its first nodes start.";
     ProbeFailed | Ready | Available:
         "The store did not answer a probe: a group has no leader, cannot commit, or cannot read a table.";
     StoreUnreachable | Ready | Available | Degraded | ShardsFullyReplicated:
         "No frontend answers the operator. See the frontends' logs, and whether a NetworkPolicy stands between.";
-    NodesNotReady | Ready | Available | Degraded | Progressing:
-        "Nodes are missing, or have not caught up; the message names them.";
-    NodeLost | Ready | Degraded:
+    NodesNotReady | Ready | Degraded:
+        "Nodes are missing, or have not caught up; the message names the first.";
+    NodeLost | Degraded:
         "A node has not been seen for long. If it does not come back, replace it with a StorageOperation of type ReplaceNode.";
     TablesUnderReplicated | Degraded:
         "Tables have fewer copies than data.replicationFactor; they are copied.";
@@ -188,24 +186,20 @@ reasons! {
         "The StorageClass does not let volumes grow. Set the old size, or allow expansion in the class.";
     WaitingForGrant | Progressing | Reconciled:
         "A pod is to be replaced, and the store does not allow it yet: redundancy would be lost. It is asked again.";
-    ApiRefused | Ready | Progressing | Reconciled | Stalled:
+    ApiRefused | Ready | Reconciled | Stalled:
         "The API server refuses an object of the store; the message says which, and why. Mend the spec, quota or policy.";
     InvalidSpec | Ready | Reconciled | Stalled:
         "The spec breaks a rule that was not there when it was written; the message says which. Mend it.";
     ScalingUnsupported | Ready | Reconciled | Stalled:
-        "The number of nodes or groups was changed, which this version cannot do: the store keeps the recorded number. Set it back.";
+        "What a store settles when it begins was changed (a number of nodes, groups or shards, a replication factor, memtableBytes, blockBytes, the profile), which this version cannot do: the store keeps what it has. Set it back.";
     VersionUnsupported | Ready | Reconciled | Stalled:
         "The operator cannot run this version of Lamina. Choose another version, or upgrade the operator.";
-    DowngradeRefused | Ready | Reconciled | Stalled:
-        "The store's formats are newer than this version can read. Set a newer version.";
-    VolumesLost | Ready | Available | Reconciled | Stalled:
+    VolumesLost | Ready | Reconciled | Stalled:
         "The record of the store names members that no volume knows: volumes were lost. Nobody starts an empty store under the old name; restore the volumes, or delete the bootstrap record by hand.";
-    MixedVolumes | Ready | Available | Reconciled | Stalled:
+    MixedVolumes | Ready | Reconciled | Stalled:
         "Volumes of two different stores answer. Remove those that do not belong here.";
     NameConflict | Ready | Reconciled | Stalled:
         "An object that the store needs exists, and belongs to somebody else. Remove or rename it.";
-    CrdOutdated | Ready | Reconciled | Stalled:
-        "The installed CustomResourceDefinition is older than the operator. Upgrade the chart lamina-crds first.";
     TemplatePinned | UpgradeAvailable:
         "This operator renders another pod template. Set upgrade.podTemplatePolicy to FollowOperator, or change a field of the template, to take it.";
     PausedBySpec | Paused | Progressing | Reconciled:
@@ -227,7 +221,7 @@ mod tests {
         for condition in ConditionType::ALL {
             let reasons =
                 Reason::ALL.iter().filter(|reason| reason.conditions().contains(&condition)).count();
-            assert!(reasons >= 3, "{condition} has {reasons} reasons");
+            assert!(reasons >= 2, "{condition} has {reasons} reasons");
         }
         let mut words: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         words.sort_unstable();
@@ -240,7 +234,7 @@ mod tests {
         for reason in
             Reason::ALL.iter().filter(|reason| reason.conditions().contains(&ConditionType::Stalled))
         {
-            if matches!(reason, Reason::AsExpected | Reason::NotYetKnown) {
+            if *reason == Reason::AsExpected {
                 continue;
             }
             assert!(reason.meaning().matches(". ").count() >= 1, "{reason}: {}", reason.meaning());

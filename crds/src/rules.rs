@@ -47,6 +47,17 @@ pub const NAME_IS_LABEL: RuleText = rule(
     "name must begin with a letter and consist of lower-case letters, digits and '-' (DNS-1035), because Services are named after it",
 );
 
+/// Volumes of frontend nodes cannot shrink; but a size that they could not grow to is taken back.
+pub const FRONTEND_VOLUMES_NEVER_SHRINK: RuleText = rule(
+    "!has(self.spec) || !has(oldSelf.spec) || !isQuantity(self.spec.frontend.storage.size) || quantity(self.spec.frontend.storage.size).compareTo(quantity(oldSelf.spec.frontend.storage.size)) >= 0 || (has(oldSelf.status) && has(oldSelf.status.conditions) && oldSelf.status.conditions.exists(it, it.type == 'VolumesResized' && it.reason == 'ResizeUnsupported'))",
+    "spec.frontend.storage.size cannot be decreased; create a new store with smaller volumes and copy the data",
+);
+/// Volumes of data nodes cannot shrink; but a size that they could not grow to is taken back.
+pub const DATA_VOLUMES_NEVER_SHRINK: RuleText = rule(
+    "!has(self.spec) || !has(oldSelf.spec) || !isQuantity(self.spec.data.storage.size) || quantity(self.spec.data.storage.size).compareTo(quantity(oldSelf.spec.data.storage.size)) >= 0 || (has(oldSelf.status) && has(oldSelf.status.conditions) && oldSelf.status.conditions.exists(it, it.type == 'VolumesResized' && it.reason == 'ResizeUnsupported'))",
+    "spec.data.storage.size cannot be decreased; create a new store with smaller volumes and copy the data",
+);
+
 // Sizes and shares.
 
 /// A size is what [`crate::Bytes`] can read.
@@ -76,11 +87,6 @@ pub const MEMORY_LIMIT_COVERS_REQUEST: RuleText = rule(
 pub const VOLUME_IS_LARGE_ENOUGH: RuleText = rule(
     "!isQuantity(self.size) || quantity(self.size).compareTo(quantity('1Gi')) >= 0",
     "size must be at least 1Gi: a volume holds a log and tables of 64Mi each",
-);
-/// Volumes cannot shrink.
-pub const VOLUME_NEVER_SHRINKS: RuleText = rule(
-    "!isQuantity(self.size) || quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
-    "size cannot be decreased; create a new store with smaller volumes and copy the data",
 );
 /// Claims cannot change their class.
 pub const VOLUME_CLASS_IS_FIXED: RuleText = rule(
@@ -163,9 +169,9 @@ pub const FRONTEND_REPLICATION_IS_ODD: RuleText = rule(
     "self % 2 == 1",
     "frontend.replicationFactor must be odd (1, 3, 5 or 7): an even number survives no more failures than the odd one below it",
 );
-/// Groups are created, never removed.
-pub const GROUPS_NEVER_FALL: RuleText =
-    rule("self >= oldSelf", "frontend.groups cannot be decreased: groups are never removed");
+/// Groups are part of what bootstrap settles.
+pub const GROUPS_ARE_FIXED: RuleText =
+    rule("self == oldSelf", "groups is immutable; create a new store and copy the data");
 /// One index node for each copy of a shard.
 pub const INDEX_NODES_HOLD_REPLICAS: RuleText = rule(
     "self.replicas >= self.replicationFactor",
@@ -219,10 +225,11 @@ pub const BLOCKS_ARE_SANE: RuleText = rule(
     "!isQuantity(self) || (quantity(self).compareTo(quantity('4Ki')) >= 0 && quantity(self).compareTo(quantity('1Mi')) <= 0)",
     "blockBytes must be 4Ki to 1Mi",
 );
-/// A frontend is not killed for what it was told to hold.
+/// A frontend is not killed for what it was told to hold: memtables of as many groups as it has replicas of, one more while they
+/// are flushed, and the cache.
 pub const FRONTEND_MEMORY_HOLDS_BUDGETS: RuleText = rule(
-    "!isQuantity(self.memtableBytes) || !isQuantity(self.cacheBytes) || !has(self.resources.limits) || !has(self.resources.limits.memory) || !isQuantity(self.resources.limits.memory) || quantity(self.resources.limits.memory).compareTo(quantity(self.memtableBytes).add(quantity(self.memtableBytes)).add(quantity(self.cacheBytes))) >= 0",
-    "resources.limits.memory must be at least twice memtableBytes plus cacheBytes, or the frontend is killed for what it was told to hold",
+    "!isQuantity(self.memtableBytes) || !isQuantity(self.cacheBytes) || !has(self.resources.limits) || !has(self.resources.limits.memory) || !isQuantity(self.resources.limits.memory) || self.replicas < 1 || quantity(self.resources.limits.memory).asApproximateFloat() >= double((self.groups * self.replicationFactor + self.replicas - 1) / self.replicas + 1) * quantity(self.memtableBytes).asApproximateFloat() + quantity(self.cacheBytes).asApproximateFloat()",
+    "resources.limits.memory must be at least cacheBytes plus memtableBytes for each group that a frontend holds (groups times replicationFactor, shared by the replicas) and once more, or the frontend is killed for what it was told to hold",
 );
 /// An index node's memory is its own.
 pub const INDEX_MEMORY_IS_RESERVED: RuleText = rule(
@@ -305,12 +312,13 @@ pub const CLUSTER_IS_NAME: RuleText = rule(
 pub const ALL: &[RuleText] = &[
     NAME_FITS,
     NAME_IS_LABEL,
+    FRONTEND_VOLUMES_NEVER_SHRINK,
+    DATA_VOLUMES_NEVER_SHRINK,
     SIZE_IS_WHOLE,
     CPU_IS_WHOLE,
     CPU_LIMIT_COVERS_REQUEST,
     MEMORY_LIMIT_COVERS_REQUEST,
     VOLUME_IS_LARGE_ENOUGH,
-    VOLUME_NEVER_SHRINKS,
     VOLUME_CLASS_IS_FIXED,
     CLASS_IS_NAME,
     VERSION_IS_SEMVER,
@@ -327,7 +335,7 @@ pub const ALL: &[RuleText] = &[
     BLOCKS_ARE_FIXED,
     FRONTENDS_HOLD_REPLICAS,
     FRONTEND_REPLICATION_IS_ODD,
-    GROUPS_NEVER_FALL,
+    GROUPS_ARE_FIXED,
     INDEX_NODES_HOLD_REPLICAS,
     DATA_NODES_HOLD_REPLICAS,
     PRODUCTION_REPLICATES_GROUPS,

@@ -74,12 +74,3 @@ fn bound(schema: &mut Map<String, Value>) {
         }
     }
 }
-
-/// UIDs of pods: at most as many as a store has.
-pub(crate) fn pod_uids(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "maxItems": 300,
-        "items": { "type": "string", "maxLength": 64 },
-    })
-}

@@ -238,7 +238,7 @@ pub struct OperationStatus {
     #[schemars(length(max = 63))]
     pub id: String,
 
-    /// Rolling, Restarting, ReplacingNode, …: the reason of the condition Progressing.
+    /// RollingRestart or ReplaceNode.
     #[serde(rename = "type")]
     #[schemars(length(max = 63))]
     pub kind: String,

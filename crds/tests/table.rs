@@ -20,6 +20,8 @@ struct Entry {
     called: String,
     spec: Option<Value>,
     old: Option<Value>,
+    /// Of the old object.
+    status: Option<Value>,
     #[serde(default)]
     field: String,
     refused: Option<String>,
@@ -51,7 +53,11 @@ impl Entry {
     }
 
     fn old(&self) -> Option<Value> {
-        self.old.as_ref().map(|old| self.object(Some(old)))
+        let mut old = self.object(Some(self.old.as_ref()?));
+        if let Some(status) = &self.status {
+            old["status"] = status.clone();
+        }
+        Some(old)
     }
 
     /// The findings that `check` has: where and what.

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ObjectMeta;
-use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -31,6 +31,7 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let client = context.client.clone();
+    let all = context.clone();
     let labelled = watcher::Config::default().labels(&managed());
     let stream = Controller::new(api::<StorageCluster>(&client, namespace), watcher::Config::default())
         .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
@@ -47,10 +48,13 @@ pub async fn run(
         .graceful_shutdown_on(stop)
         .run(reconcile, |_, _, _| Action::requeue(AGAIN), context);
     stream
-        .for_each(|result| async move {
-            if let Err(error) = result {
-                tracing::debug!(%error, "a pass failed, or its StorageCluster is gone");
+        .for_each(|result| {
+            // No pass is made for a store that is gone: what is remembered of it goes here.
+            if let Err(Error::ObjectNotFound(gone)) = &result {
+                let namespace = gone.namespace.clone().unwrap_or_default();
+                all.forget(&Key { namespace, name: gone.name.clone() });
             }
+            futures::future::ready(())
         })
         .await;
 }

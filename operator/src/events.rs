@@ -1,9 +1,11 @@
-//! Kubernetes events: one for each condition that changed, never one per pass.
+//! Kubernetes events: one for each condition that changed and each change of others that was set back, never one per pass.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 use lamina_crds::{Condition, ConditionType, StorageCluster, StorageClusterStatus};
 
+use crate::cluster::execute::Drift;
 use crate::names::MANAGER;
 
 /// Conditions whose changes are told.
@@ -17,6 +19,9 @@ const TOLD: [ConditionType; 8] = [
     ConditionType::UpgradeAvailable,
     ConditionType::Paused,
 ];
+
+/// Why an object was applied again: somebody else had changed it.
+const DRIFT: &str = "DriftCorrected";
 
 /// Tells what happened.
 pub struct Events(Recorder);
@@ -41,16 +46,42 @@ impl Events {
                 .find(|it| it.as_str() == condition.kind)
                 .and_then(ConditionType::good)
                 .is_some_and(|good| condition.is_true() != good);
+            let note = format!("{} is {}: {}", condition.kind, condition.status, condition.message);
+            // Events of one reason and action are counted as one: each condition is an action of its own.
             let event = Event {
                 type_: if bad { EventType::Warning } else { EventType::Normal },
                 reason: condition.reason.clone(),
-                note: Some(format!("{} is {}: {}", condition.kind, condition.status, condition.message)),
-                action: "Reconcile".to_owned(),
+                note: Some(note),
+                action: condition.kind.clone(),
                 secondary: None,
             };
-            if let Err(error) = self.0.publish(&event, &cluster.object_ref(&())).await {
-                tracing::debug!(%error, "an event was not published");
-            }
+            self.publish(cluster, event).await;
+        }
+    }
+
+    /// Tells what others had changed and was set back.
+    pub async fn drifted(&self, cluster: &StorageCluster, drifts: &[Drift]) {
+        for Drift { kind, name, at } in drifts {
+            let object = ObjectReference {
+                kind: Some(kind.to_string()),
+                name: Some(name.clone()),
+                namespace: cluster.metadata.namespace.clone(),
+                ..ObjectReference::default()
+            };
+            let event = Event {
+                type_: EventType::Warning,
+                reason: DRIFT.to_owned(),
+                note: Some(format!("{kind} {name} was changed at {at}, and is set back")),
+                action: "Apply".to_owned(),
+                secondary: Some(object),
+            };
+            self.publish(cluster, event).await;
+        }
+    }
+
+    async fn publish(&self, cluster: &StorageCluster, event: Event) {
+        if let Err(error) = self.0.publish(&event, &cluster.object_ref(&())).await {
+            tracing::debug!(%error, "an event was not published");
         }
     }
 }

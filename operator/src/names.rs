@@ -7,6 +7,8 @@ use lamina_crds::operation::Component;
 /// The field manager of everything that the operator writes, and the value of the label `managed-by`. Never changes: what
 /// another manager wrote would stay when it should go.
 pub const MANAGER: &str = "lamina-operator";
+/// The container of a node in its pod.
+pub const CONTAINER: &str = "lamina";
 /// The port for calls.
 pub const CALL_PORT: u16 = 4700;
 /// The port for `/live`, `/ready` and `/metrics`.

@@ -9,6 +9,8 @@
 //! | [`world`] | all of it, with a clock, and faults |
 //! | [`stories`] | single stories |
 //! | [`troubles`] | what a cluster does to a store, and what a person does by hand |
+//! | [`wakes`] | what wakes passes |
+//! | [`wedges`] | what once could wedge a store |
 //! | [`runs`] | seeded runs |
 //! | [`rights`] | what the operator may do and does; what it looks at |
 
@@ -20,4 +22,6 @@ mod rights;
 mod runs;
 mod stories;
 mod troubles;
+mod wakes;
+mod wedges;
 pub mod world;

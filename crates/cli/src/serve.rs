@@ -10,8 +10,8 @@ use lamina_env::time::Duration;
 use lamina_local::processes::ProcessesOptions;
 use lamina_local::{NodeOptions, Processes, StatusPage, Store, UnsyncedVolumes, UpError, UpOptions};
 use lamina_local::{run_data, run_frontend, run_index};
-use lamina_peers::view::Settings;
 use lamina_telemetry::logs::{self, LogForm};
+use lamina_types::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{NodeArgs, UpArgs};

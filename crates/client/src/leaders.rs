@@ -109,8 +109,8 @@ fn outside(range: &KeyRange) -> Option<KeyRange> {
 
 #[cfg(test)]
 mod tests {
-    use lamina_peers::view::{GroupView, NodeState, NodeView, Settings, TabletHint};
-    use lamina_types::{ClusterId, Epoch, GroupId, Incarnation, Level, NodeId, Role};
+    use lamina_peers::view::{GroupView, NodeState, NodeView, TabletHint};
+    use lamina_types::{ClusterId, Epoch, GroupId, Incarnation, Level, NodeId, Role, Settings};
 
     use super::*;
 

@@ -12,10 +12,9 @@ use lamina_frontend::{FrontendNode, FrontendOptions};
 use lamina_index::{IndexNode, IndexOptions};
 use lamina_node::{IdentityDoor, Me};
 use lamina_peers::Network;
-use lamina_peers::view::Settings;
 use lamina_rpc::{Guard, Identity, Services};
 use lamina_telemetry::Metrics;
-use lamina_types::Reason;
+use lamina_types::{Reason, Settings};
 
 /// A node that can be served at once, and lives when its future is driven.
 pub struct Node {

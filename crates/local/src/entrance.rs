@@ -11,8 +11,7 @@ use lamina_env::disk::{Disk, EntryKind, Lock};
 use lamina_env::time::{self, Duration};
 use lamina_node::identity::{self, Identity};
 use lamina_peers::admin::Bootstrap;
-use lamina_peers::view::Settings;
-use lamina_types::Role;
+use lamina_types::{Role, Settings};
 
 use crate::directory::{Directory, names};
 use crate::error::{UpError, io};

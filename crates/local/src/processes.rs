@@ -15,9 +15,8 @@ use lamina_env::time::{self, Duration};
 use lamina_env::{random, task};
 use lamina_peers::Network;
 use lamina_peers::admin::{Bootstrap, FirstMember, Identify, Identity};
-use lamina_peers::view::Settings;
 use lamina_rpc::GrpcNetwork;
-use lamina_types::{ClusterId, Reason, RequestContext, Role};
+use lamina_types::{ClusterId, Reason, RequestContext, Role, Settings};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 

@@ -20,10 +20,9 @@ use lamina_frontend::FrontendOptions;
 use lamina_index::IndexOptions;
 use lamina_peers::Network;
 use lamina_peers::admin::{Bootstrap, FirstMember, Identify, Status};
-use lamina_peers::view::Settings;
 use lamina_rpc::{Server, ServerOptions, Services, serve};
 use lamina_telemetry::http::{HttpDoor, HttpOptions, Page};
-use lamina_types::{ClusterId, RequestContext, Role};
+use lamina_types::{ClusterId, RequestContext, Role, Settings};
 use tokio::sync::mpsc;
 
 use crate::assemble::{self, End, Node, checkpoint_log_bytes};

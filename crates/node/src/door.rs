@@ -1,11 +1,11 @@
 //! What nodes that are no frontends answer as administration: who they are. Everything else is a frontend's.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use lamina_peers::Port;
-use lamina_peers::admin::{AdminAnswer, AdminRequest, Identity};
+use lamina_peers::admin::{AdminAnswer, AdminRequest, Bootstrap, Identity};
 use lamina_types::{Error, Reason, RequestContext, Result};
 
 use crate::Me;
@@ -15,12 +15,18 @@ pub struct IdentityDoor {
     me: Arc<Me>,
     version: String,
     ready: AtomicBool,
+    record: OnceLock<Bootstrap>,
 }
 
 impl IdentityDoor {
     /// A door that tells who `me` is.
     pub fn new(me: Arc<Me>, version: impl Into<String>) -> IdentityDoor {
-        IdentityDoor { me, version: version.into(), ready: AtomicBool::new(false) }
+        IdentityDoor { me, version: version.into(), ready: AtomicBool::new(false), record: OnceLock::new() }
+    }
+
+    /// The bootstrap record that stands on the volume. It never changes: the first one stays.
+    pub fn settle_record(&self, record: Bootstrap) {
+        self.record.get_or_init(|| record);
     }
 
     /// The node serves from now on.
@@ -42,6 +48,7 @@ impl IdentityDoor {
             name: self.me.name().to_owned(),
             ready: self.is_ready(),
             version: self.version.clone(),
+            record: self.record.get().cloned(),
         }
     }
 }

@@ -3,14 +3,14 @@
 //! Calls that change something carry the cluster's id in their context, and refuse what would lose redundancy.
 
 use lamina_types::{
-    ClusterId, Epoch, GroupId, Incarnation, Level, NodeId, ReplicaId, Role, ShardId, Version,
+    ClusterId, Epoch, GroupId, Incarnation, Level, NodeId, ReplicaId, Role, Settings, ShardId, Version,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataStats;
 use crate::group::GroupStats;
 use crate::index::IndexStats;
-use crate::view::{ClusterView, NodeState, Settings};
+use crate::view::{ClusterView, NodeState};
 
 crate::port::port! {
     /// A node's administration.
@@ -51,6 +51,8 @@ pub struct Identity {
     pub ready: bool,
     /// The version of the program.
     pub version: String,
+    /// The bootstrap record on its volume, if it is a first member: whoever finds a store that began in part finishes it by this.
+    pub record: Option<Bootstrap>,
 }
 
 /// Where is the meta group? Answered by frontends from what they know.

@@ -3,7 +3,7 @@
 //! A view is a hint. Whoever acts by an old one is told so by whom it reaches; nothing safe rests on it.
 
 use lamina_types::{
-    ClusterId, Epoch, GroupId, Incarnation, KeyRange, Level, NodeId, ReplicaId, Role, ShardId,
+    ClusterId, Epoch, GroupId, Incarnation, KeyRange, Level, NodeId, ReplicaId, Role, Settings, ShardId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,55 +26,6 @@ pub struct ClusterView {
     pub shards: Vec<ShardView>,
     /// Hints: which group has which keys. The groups' logs are the truth.
     pub tablets: Vec<TabletHint>,
-}
-
-/// What bootstrap settled, once.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Settings {
-    /// Data groups.
-    pub groups: u32,
-    /// Replicas of a group.
-    pub frontend_replication: u32,
-    /// Nodes that serve each index shard.
-    pub index_replication: u32,
-    /// Copies of each table.
-    pub data_replication: u32,
-    /// Index shards.
-    pub shards: u16,
-    /// Frontends that the first placement waits for.
-    pub frontends: u32,
-    /// Index nodes that the first placement waits for.
-    pub index_nodes: u32,
-    /// Data nodes that the first flush waits for.
-    pub data_nodes: u32,
-    /// Memtables of a group, in bytes.
-    pub memtable_bytes: u64,
-    /// A data block before compression, in bytes.
-    pub block_bytes: u32,
-    /// A table, in bytes.
-    pub table_bytes: u64,
-    /// Development allows replication factors of 1 and waives the guards of voluntary stops.
-    pub development: bool,
-}
-
-impl Default for Settings {
-    /// A store of three nodes of each role.
-    fn default() -> Settings {
-        Settings {
-            groups: 1,
-            frontend_replication: 3,
-            index_replication: 2,
-            data_replication: 3,
-            shards: 64,
-            frontends: 3,
-            index_nodes: 3,
-            data_nodes: 3,
-            memtable_bytes: 192 << 20,
-            block_bytes: 16 << 10,
-            table_bytes: 64 << 20,
-            development: false,
-        }
-    }
 }
 
 /// One node.

@@ -11,6 +11,7 @@
 //! | [`request`] | request ids and the context that every call carries |
 //! | [`error`] | the eight kinds of failure and their stable reasons |
 //! | [`limits`] | what a request may be at most |
+//! | [`settings`] | the shape of a store, settled once |
 //! | [`wire`] | small readers and writers for the formats that we write by hand |
 
 pub mod block;
@@ -19,6 +20,7 @@ pub mod id;
 pub mod limits;
 pub mod range;
 pub mod request;
+pub mod settings;
 pub mod version;
 pub mod wire;
 
@@ -29,4 +31,5 @@ pub use id::{
 };
 pub use range::KeyRange;
 pub use request::{ClientToken, RequestContext, RequestId, Sender};
+pub use settings::Settings;
 pub use version::{Epoch, Incarnation, Level, LogIndex, Reign, Version};

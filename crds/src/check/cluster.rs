@@ -8,6 +8,7 @@ use crate::cluster::{
     StorageCluster, StorageClusterSpec, StorageSpec,
 };
 use crate::quantity::{Bytes, Cpu};
+use crate::reasons::{ConditionType, Reason};
 use crate::rules;
 
 /// Memory of an index node beside its index parts.
@@ -17,7 +18,22 @@ pub(super) fn judge(judge: &mut Judge, new: &StorageCluster, old: Option<&Storag
     let name = new.metadata.name.as_deref().unwrap_or_default();
     judge.must(name.chars().count() <= 40, "", rules::NAME_FITS);
     judge.must(words::is_label(name), "", rules::NAME_IS_LABEL);
+    if let Some(old) = old.filter(|old| !could_not_grow(old)) {
+        let shrinks = |new: &StorageSpec, old: &StorageSpec| {
+            new.size.parse().zip(old.size.parse()).is_some_and(|(new, old)| new < old)
+        };
+        let frontend = shrinks(&new.spec.frontend.storage, &old.spec.frontend.storage);
+        judge.must(!frontend, "", rules::FRONTEND_VOLUMES_NEVER_SHRINK);
+        let data = shrinks(&new.spec.data.storage, &old.spec.data.storage);
+        judge.must(!data, "", rules::DATA_VOLUMES_NEVER_SHRINK);
+    }
     spec(judge, &new.spec, old.map(|old| &old.spec));
+}
+
+/// Whether volumes were asked for a size that they cannot have.
+fn could_not_grow(store: &StorageCluster) -> bool {
+    let resized = store.status.as_ref().and_then(|it| it.condition(ConditionType::VolumesResized));
+    resized.is_some_and(|it| it.reason == Reason::ResizeUnsupported.as_str())
 }
 
 fn spec(judge: &mut Judge, new: &StorageClusterSpec, old: Option<&StorageClusterSpec>) {
@@ -80,9 +96,9 @@ fn frontend(judge: &mut Judge, new: &FrontendSpec, old: Option<&FrontendSpec>) {
     judge.must(!new.replication_factor.is_multiple_of(2), replication, rules::FRONTEND_REPLICATION_IS_ODD);
     fixed(judge, replication, new.replication_factor, old.map(|old| old.replication_factor));
     judge.must(
-        old.is_none_or(|old| new.groups >= old.groups),
+        old.is_none_or(|old| new.groups == old.groups),
         "spec.frontend.groups",
-        rules::GROUPS_NEVER_FALL,
+        rules::GROUPS_ARE_FIXED,
     );
 
     let memtables = size(judge, "spec.frontend.memtableBytes", &new.memtable_bytes);
@@ -100,7 +116,10 @@ fn frontend(judge: &mut Judge, new: &FrontendSpec, old: Option<&FrontendSpec>) {
     resources(judge, "spec.frontend.resources", &new.resources);
     let limit = new.resources.limits.memory.as_ref().and_then(Bytes::parse);
     if let (Some(memtables), Some(cache), Some(limit)) = (memtables, cache, limit) {
-        judge.must(limit >= 2 * memtables + cache, at, rules::FRONTEND_MEMORY_HOLDS_BUDGETS);
+        let held =
+            (u64::from(new.groups) * u64::from(new.replication_factor)).div_ceil(new.replicas.max(1).into());
+        let needed = (held + 1).saturating_mul(memtables).saturating_add(cache);
+        judge.must(limit >= needed, at, rules::FRONTEND_MEMORY_HOLDS_BUDGETS);
     }
 }
 
@@ -153,8 +172,6 @@ fn fixed(judge: &mut Judge, at: &str, new: u32, old: Option<u32>) {
 fn storage(judge: &mut Judge, at: &str, new: &StorageSpec, old: Option<&StorageSpec>) {
     if let Some(bytes) = size(judge, &format!("{at}.size"), &new.size) {
         judge.must(bytes >= 1 << 30, at, rules::VOLUME_IS_LARGE_ENOUGH);
-        let old = old.and_then(|old| old.size.parse());
-        judge.must(old.is_none_or(|old| bytes >= old), at, rules::VOLUME_NEVER_SHRINKS);
     }
     let class = &new.storage_class_name;
     judge.must(old.is_none_or(|old| old.storage_class_name == *class), at, rules::VOLUME_CLASS_IS_FIXED);

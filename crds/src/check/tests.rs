@@ -14,10 +14,7 @@ fn an_empty_spec_is_a_store_of_three_nodes_of_each_role() {
     let checked = cluster(&store(serde_json::json!({})), None).unwrap();
     assert_eq!(checked.spec, crate::StorageClusterSpec::default());
     let shape = checked.spec.shape();
-    assert_eq!((shape.frontends, shape.index_nodes, shape.data_nodes), (3, 3, 3));
-    assert_eq!((shape.frontend_replication, shape.index_replication, shape.data_replication), (3, 2, 3));
-    assert_eq!((shape.groups, shape.shards, shape.development), (1, 64, false));
-    assert_eq!((shape.memtable_bytes, shape.block_bytes), (192 << 20, 16 << 10));
+    assert_eq!(shape.settings, lamina_types::Settings::default());
     assert_eq!((shape.cache_bytes, shape.index_memory_bytes), (128 << 20, 1 << 30));
 }
 

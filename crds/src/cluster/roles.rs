@@ -29,10 +29,10 @@ pub struct FrontendSpec {
     )]
     pub replication_factor: u32,
 
-    /// Groups: logs that are written at the same time by different leaders. A batch is atomic within one. Never falls.
+    /// Groups: logs that are written at the same time by different leaders. A batch is atomic within one. Settled when the store begins.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 64))]
-    #[x_kube(validation = rules::GROUPS_NEVER_FALL.rule())]
+    #[x_kube(validation = rules::GROUPS_ARE_FIXED.rule())]
     pub groups: u32,
 
     /// Memtables of each group, in bytes: 1Mi to 64Gi. Immutable.

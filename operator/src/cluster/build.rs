@@ -9,6 +9,7 @@
 //! | [`network`] | NetworkPolicies |
 
 use lamina_crds::operation::Component;
+use lamina_types::Settings;
 use serde_json::{Value, json};
 
 use crate::names::Key;
@@ -28,6 +29,12 @@ pub struct Counts {
     pub index: u32,
     /// Data nodes.
     pub data: u32,
+}
+
+impl From<&Settings> for Counts {
+    fn from(settings: &Settings) -> Counts {
+        Counts { frontend: settings.frontends, index: settings.index_nodes, data: settings.data_nodes }
+    }
 }
 
 impl Counts {

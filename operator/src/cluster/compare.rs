@@ -7,24 +7,40 @@ use serde_json::Value;
 /// Whether `live` has all that `wanted` names. Amounts are compared by what they amount to, because the API server writes `1024Mi`
 /// as `1Gi`; lists item by item, those whose items have names by name.
 pub fn has(live: &Value, wanted: &Value) -> bool {
+    difference(live, wanted).is_none()
+}
+
+/// Where `live` is otherwise than `wanted`, if it is: `spec.ports[grpc].port`.
+pub fn difference(live: &Value, wanted: &Value) -> Option<String> {
+    let below = |at: &str, rest: String| match rest.chars().next() {
+        None => at.to_owned(),
+        Some('[') => format!("{at}{rest}"),
+        Some(_) => format!("{at}.{rest}"),
+    };
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => {
-            wanted.iter().all(|(name, value)| match live.get(name) {
-                Some(present) => has(present, value),
-                None => is_empty(value),
+            wanted.iter().find_map(|(name, value)| match live.get(name) {
+                Some(present) => difference(present, value).map(|rest| below(name, rest)),
+                None => (!is_empty(value)).then(|| name.clone()),
             })
         }
         (Value::Array(live), Value::Array(wanted)) if wanted.iter().any(|it| handle(it).is_some()) => {
-            wanted.iter().all(|it| {
+            wanted.iter().find_map(|it| {
                 let same = |there: &&Value| handle(there).is_some() && handle(there) == handle(it);
-                live.iter().find(same).is_some_and(|there| has(there, it))
+                let at = format!("[{}]", handle(it).unwrap_or_default());
+                match live.iter().find(same) {
+                    Some(there) => difference(there, it).map(|rest| below(&at, rest)),
+                    None => Some(at),
+                }
             })
         }
-        (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| has(live, wanted))
+        (Value::Array(live), Value::Array(wanted)) if live.len() == wanted.len() => {
+            live.iter().zip(wanted).enumerate().find_map(|(n, (live, wanted))| {
+                difference(live, wanted).map(|rest| below(&format!("[{n}]"), rest))
+            })
         }
-        (Value::String(live), Value::String(wanted)) => live == wanted || same_amount(live, wanted),
-        (live, wanted) => live == wanted,
+        (Value::String(live), Value::String(wanted)) if same_amount(live, wanted) => None,
+        (live, wanted) => (live != wanted).then(String::new),
     }
 }
 
@@ -93,6 +109,22 @@ mod tests {
         assert!(!has(&live, &json!({"spec": {"replicas": 2}})));
         assert!(!has(&live, &json!({"spec": {"ports": [{"port": 1}, {"port": 2}]}})));
         assert!(!has(&live, &json!({"spec": {"absent": 1}})));
+    }
+
+    #[test]
+    fn a_difference_is_named_by_its_place() {
+        let live = json!({"spec": {"ports": [{"name": "grpc", "port": 1}], "args": ["a", "b"], "n": 1}});
+        let at = |wanted: Value| difference(&live, &wanted);
+        assert_eq!(
+            at(json!({"spec": {"ports": [{"name": "grpc", "port": 2}]}})).unwrap(),
+            "spec.ports[grpc].port"
+        );
+        assert_eq!(at(json!({"spec": {"ports": [{"name": "http"}]}})).unwrap(), "spec.ports[http]");
+        assert_eq!(at(json!({"spec": {"args": ["a", "c"]}})).unwrap(), "spec.args[1]");
+        assert_eq!(at(json!({"spec": {"args": ["a"]}})).unwrap(), "spec.args");
+        assert_eq!(at(json!({"spec": {"n": 2}})).unwrap(), "spec.n");
+        assert_eq!(at(json!({"spec": {"m": 2}})).unwrap(), "spec.m");
+        assert_eq!(at(json!({"spec": {"n": 1}})), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use kube::{Api, Client};
 use lamina_crds::{Reason, StorageOperation};
 use serde_json::{Value, json};
 
+use super::compare;
 use super::guard::{Pass, guard};
 use super::plan::objects::larger;
 use super::plan::{Action, Class};
@@ -26,8 +27,23 @@ pub struct Outcome {
     pub waits: Vec<(Reason, String)>,
     /// What a person has to mend.
     pub stalls: Vec<Stall>,
+    /// Steps whose object had moved on: they are planned anew.
+    pub moved: usize,
     /// What failed for now.
     pub errors: Vec<String>,
+    /// What somebody else had changed, and was set back.
+    pub drifts: Vec<Drift>,
+}
+
+/// An object that somebody else had changed.
+#[derive(Clone, Debug)]
+pub struct Drift {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Where.
+    pub at: String,
 }
 
 /// Who takes the steps.
@@ -60,7 +76,9 @@ impl Executor<'_> {
         let mut outcome = Outcome::default();
         let mut templates_stand = true;
         for action in actions {
-            let clean = outcome.errors.is_empty() && outcome.stalls.is_empty();
+            // A volume that cannot grow is no reason to leave pods as they are.
+            let stalls = outcome.stalls.iter().any(|it| it.reason != Reason::ResizeUnsupported);
+            let clean = outcome.errors.is_empty() && outcome.moved == 0 && !stalls;
             // What was accepted has to stand before pods are made by it.
             let makes_pods = matches!(action, Action::Apply { kind: Kind::StatefulSet, .. });
             if (action.class() == Class::Disrupt && !clean) || (makes_pods && !templates_stand) {
@@ -73,16 +91,22 @@ impl Executor<'_> {
                 Ok(()) => {
                     tracing::info!(store = %self.key, class = ?action.class(), "{}", action.says());
                     outcome.taken += 1;
+                    if let Action::Apply { kind, name, drift: Some(at), .. } = action {
+                        outcome.drifts.push(Drift { kind: *kind, name: name.clone(), at: at.clone() });
+                    }
                 }
                 Err(Hitch::Moved) => {
                     tracing::debug!(store = %self.key, "moved on: {}", action.says());
-                    outcome.errors.push(format!("{}: the object moved on", action.says()));
+                    outcome.moved += 1;
                 }
                 Err(Hitch::Waits(reason, message)) => {
                     tracing::debug!(store = %self.key, message, "waits: {}", action.says());
                     outcome.waits.push((reason, message));
                 }
-                Err(Hitch::Stalls(reason, message)) => outcome.stalls.push(Stall { reason, message }),
+                Err(Hitch::Stalls(reason, message)) => {
+                    tracing::warn!(store = %self.key, %reason, "stalls: {message}");
+                    outcome.stalls.push(Stall { reason, message });
+                }
                 Err(Hitch::Failed(why)) => outcome.errors.push(format!("{}: {why}", action.says())),
             }
         }
@@ -105,7 +129,7 @@ impl Executor<'_> {
 
     async fn take(&self, action: &Action) -> Result<(), Hitch> {
         match action {
-            Action::Apply { kind, name, uid, object } => {
+            Action::Apply { kind, name, uid, object, .. } => {
                 self.apply(*kind, name, uid.as_deref(), object).await
             }
             Action::Remove { kind, name, uid } => self.delete(*kind, name, with_uid(uid)).await,
@@ -145,7 +169,8 @@ impl Executor<'_> {
                 let patch = json!({ "metadata": { "uid": uid, "annotations": { GIVES_UP: mark } } });
                 self.merge(Kind::Claim, name, &patch).await.map_err(hitch)
             }
-            Action::Evict { name, uid, .. } => self.evict(name, uid).await,
+            Action::Evict { name, uid, ready: true, .. } => self.evict(name, uid).await,
+            Action::Evict { name, uid, .. } => self.delete(Kind::Pod, name, with_uid(uid)).await,
             Action::GiveUp { name, uid, nodes } => self.give_up(name, uid, nodes).await,
             Action::TellOperation { name, uid, status } => {
                 let patch = json!({ "metadata": { "uid": uid }, "status": status });
@@ -186,7 +211,7 @@ impl Executor<'_> {
         }
         let params = PatchParams::apply(MANAGER).force();
         match api.patch(name, &params, &Patch::Apply(&object)).await {
-            Ok(_) => Ok(()),
+            Ok(applied) => kept(kind, name, &applied, &object),
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => Err(Hitch::Stalls(
                 Reason::ApiRefused,
                 format!("{kind} {name} is refused: {}", status.message),
@@ -284,6 +309,21 @@ impl Executor<'_> {
             resource_version: claim.metadata.resource_version,
         });
         self.delete(Kind::Claim, name, DeleteParams { preconditions, ..DeleteParams::default() }).await
+    }
+}
+
+/// Whether the API server has kept what was applied. What it has not would be applied again at each pass: that is said, and the
+/// pace is that of waiting.
+fn kept(kind: Kind, name: &str, applied: &DynamicObject, object: &Value) -> Result<(), Hitch> {
+    let applied = serde_json::to_value(applied).map_err(|error| Hitch::Failed(error.to_string()))?;
+    match compare::difference(&applied, object) {
+        None => Ok(()),
+        Some(at) => Err(Hitch::Waits(
+            Reason::Applying,
+            format!(
+                "the API server does not keep {at} of {kind} {name} as it is applied; look for an admission webhook that changes it"
+            ),
+        )),
     }
 }
 

@@ -19,15 +19,19 @@ use super::record::Record;
 use super::seen::{Claim, Found, Object, Owner, Place, Pod, Seen, marked};
 use super::template;
 use crate::kinds::Kind;
-use crate::names::{GIVES_UP, Key, REVISION};
+use crate::names::{CONTAINER, GIVES_UP, Key, REVISION};
 use crate::store::Store;
 
-/// Looks at everything.
+/// So long a pod is new.
+const NEW_SECONDS: i64 = 300;
+
+/// Looks at everything. `now`: in seconds since 1970.
 pub async fn observe(
     client: &Client,
     store: &Store,
     key: &Key,
     cluster: &StorageCluster,
+    now: i64,
 ) -> kube::Result<Seen> {
     let mut seen = Seen::default();
     let owner = cluster.metadata.uid.as_deref().unwrap_or_default();
@@ -53,7 +57,7 @@ pub async fn observe(
     for item in list::<Item<PodSpec>>(client, key, Kind::Pod).await? {
         let name = item.metadata.name.clone().unwrap_or_default();
         if let Some(place) = key.parse_pod(&name) {
-            seen.pods.insert(place, pod(name, &item));
+            seen.pods.insert(place, pod(name, &item, &cluster.spec.topology.zone_key));
         }
     }
     for item in list::<Item<Value>>(client, key, Kind::Claim).await? {
@@ -67,7 +71,7 @@ pub async fn observe(
     seen.operations = all.items.into_iter().filter(|it| it.spec.cluster == key.name).collect();
     seen.operations.sort_by_key(|it| (created(it), it.metadata.name.clone()));
     ask_store(store, key, &mut seen).await;
-    seen.zones = zones(client, &cluster.spec.topology.zone_key, &seen).await;
+    seen.zones = zones(client, &cluster.spec.topology.zone_key, now, &seen).await;
     Ok(seen)
 }
 
@@ -131,8 +135,16 @@ fn seconds(metadata: &ObjectMeta) -> i64 {
     metadata.creation_timestamp.as_ref().map_or(0, |at| at.0.as_second())
 }
 
-fn pod(name: String, item: &Item<PodSpec>) -> Pod {
-    let container = items(&item.status, "/containerStatuses").first();
+/// The UID of the object that controls another.
+fn controller(metadata: &ObjectMeta) -> Option<String> {
+    let owners = metadata.owner_references.iter().flatten();
+    owners.filter(|it| it.controller == Some(true)).map(|it| it.uid.clone()).next()
+}
+
+fn pod(name: String, item: &Item<PodSpec>, zone_key: &str) -> Pod {
+    // Others may stand beside it: sidecars are injected.
+    let container =
+        items(&item.status, "/containerStatuses").iter().find(|it| text(it, "/name") == Some(CONTAINER));
     let condition =
         |kind: &str| items(&item.status, "/conditions").iter().find(|it| text(it, "/type") == Some(kind));
     let labels = item.metadata.labels.as_ref();
@@ -146,7 +158,8 @@ fn pod(name: String, item: &Item<PodSpec>) -> Pod {
         running: container.is_some_and(|it| it.pointer("/state/running").is_some()),
         revision: label(REVISION),
         host: item.spec.node_name.clone(),
-        zone: label("topology.kubernetes.io/zone"),
+        zone: label(zone_key),
+        set: controller(&item.metadata),
         trouble: trouble(container, condition("PodScheduled")),
     }
 }
@@ -207,14 +220,16 @@ async fn ask_store(store: &Store, key: &Key, seen: &mut Seen) {
     }
 }
 
-/// Zones of hosts, for nodes whose zone the store does not know yet. Without leave to read hosts there are none.
-async fn zones(client: &Client, label: &str, seen: &Seen) -> BTreeMap<String, String> {
+/// Zones of hosts, for nodes whose zone the store does not know yet, and for pods that are new: they may be elsewhere than those
+/// before them. Without leave to read hosts there are none.
+async fn zones(client: &Client, label: &str, now: i64, seen: &Seen) -> BTreeMap<String, String> {
     let mut zones = BTreeMap::new();
     let Some(status) = seen.store() else { return zones };
     let nodes: Api<Node> = Api::all(client.clone());
     for pod in seen.pods.values().filter(|pod| pod.zone.is_empty() && !pod.host.is_empty() && pod.ready) {
         let unknown = status.view.nodes.iter().any(|node| node.name == pod.name && node.zone.is_empty());
-        if !unknown || zones.contains_key(&pod.host) {
+        let new = now - pod.created < NEW_SECONDS;
+        if !(unknown || new) || zones.contains_key(&pod.host) {
             continue;
         }
         let Ok(Some(host)) = nodes.get_metadata_opt(&pod.host).await else { continue };

@@ -93,17 +93,17 @@ pub async fn pass(context: &Context, key: &Key) -> kube::Result<Option<Duration>
     if cluster.metadata.deletion_timestamp.is_some() {
         return Ok(Some(BUSY));
     }
-    let shape = cluster.spec.shape();
-    let counts = Counts { frontend: shape.frontends, index: shape.index_nodes, data: shape.data_nodes };
+    let counts = Counts::from(&cluster.spec.shape().settings);
     let store = context.store(key, &counts);
-    let seen = observe::observe(&context.client, &store, key, &cluster).await?;
+    let now = i64::try_from(context.clock.now_ms() / 1000).unwrap_or_default();
+    let seen = observe::observe(&context.client, &store, key, &cluster, now).await?;
     let input = Input {
         key,
         cluster: &cluster,
         seen: &seen,
         images: &context.images,
         operator_namespace: &context.namespace,
-        now: i64::try_from(context.clock.now_ms() / 1000).unwrap_or_default(),
+        now,
         fresh: ClusterId(random::u128()),
     };
     let plan = plan(&input);
@@ -112,6 +112,7 @@ pub async fn pass(context: &Context, key: &Key) -> kube::Result<Option<Duration>
     for error in &outcome.errors {
         tracing::warn!(store = %key, "{error}");
     }
+    context.events.drifted(&cluster, &outcome.drifts).await;
     context.metrics.steps(outcome.taken, outcome.waits.len(), outcome.errors.len());
     let said = status::status(&input, &plan, &outcome);
     context.metrics.conditions(key, &said);

@@ -1,10 +1,8 @@
 //! The bootstrap record: that a store has begun, under which name, with which first members and settings. It is made once,
 //! create-if-absent, and immutable; whoever loses the race reads the winner's (docs: protocols §10.1).
 
-use lamina_crds::Shape;
 use lamina_peers::admin::{Bootstrap, FirstMember};
-use lamina_peers::view::Settings;
-use lamina_types::{ClusterId, NodeId};
+use lamina_types::{ClusterId, NodeId, Settings};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -60,6 +58,12 @@ impl Record {
         Record { cluster, adopted: true, members: Vec::new(), settings }
     }
 
+    /// The record that a first member was told.
+    pub fn of(told: &Bootstrap) -> Record {
+        let Bootstrap { cluster, members, settings } = told.clone();
+        Record { cluster, adopted: false, members, settings }
+    }
+
     /// What first members are told.
     pub fn bootstrap(&self) -> Bootstrap {
         Bootstrap { cluster: self.cluster, members: self.members.clone(), settings: self.settings.clone() }
@@ -111,24 +115,6 @@ impl Record {
             }),
             (Err(error), _) | (_, Err(error)) => Found::Unreadable(format!("{DATA}: {error}")),
         }
-    }
-}
-
-/// What a store of this shape settles when it begins.
-pub fn settings(shape: &Shape) -> Settings {
-    Settings {
-        groups: shape.groups,
-        frontend_replication: shape.frontend_replication,
-        index_replication: shape.index_replication,
-        data_replication: shape.data_replication,
-        shards: shape.shards,
-        frontends: shape.frontends,
-        index_nodes: shape.index_nodes,
-        data_nodes: shape.data_nodes,
-        memtable_bytes: shape.memtable_bytes,
-        block_bytes: shape.block_bytes,
-        development: shape.development,
-        ..Settings::default()
     }
 }
 

@@ -73,9 +73,21 @@ pub fn redundancy(seen: &Seen, counts: &Counts, component: Component) -> Redunda
             match status.groups.iter().map(|(_, group)| group.under_replicated).sum::<u64>() {
                 0 => Redundancy::Full,
                 tables => Redundancy::Less(format!(
-                    "{tables} tables have fewer copies than they should; they are copied"
+                    "{} tables have fewer copies than they should; they are copied",
+                    about(tables)
                 )),
             }
+        }
+    }
+}
+
+/// A number that falls all the time, in words that do not: each change of a message is a write.
+fn about(number: u64) -> String {
+    match number {
+        0..20 => number.to_string(),
+        _ => {
+            let unit = 10_u64.pow(number.ilog10());
+            format!("about {}", number / unit * unit)
         }
     }
 }
@@ -113,5 +125,16 @@ pub fn shards(status: Option<&Status>) -> ShardsStatus {
         fully_replicated: number(full),
         unavailable: number(none),
         summary: format!("{full}/{total}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_told_by_their_first_digit() {
+        let said: Vec<String> = [1, 19, 20, 99, 1234].map(about).into();
+        assert_eq!(said, ["1", "19", "about 20", "about 90", "about 1000"]);
     }
 }

@@ -108,6 +108,8 @@ pub struct Pod {
     pub host: String,
     /// The failure domain that Kubernetes wrote on it, if it did.
     pub zone: String,
+    /// The UID of the StatefulSet that controls it, if one does.
+    pub set: Option<String>,
     /// Why it does not run, in Kubernetes' words: `ImagePullBackOff: …`, `Unschedulable: …`.
     pub trouble: String,
 }

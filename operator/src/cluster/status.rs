@@ -6,14 +6,14 @@
 //! | this one | figures |
 
 use lamina_crds::StorageClusterStatus;
-use lamina_crds::operation::Component;
+use lamina_crds::operation::{Component, StorageOperation};
 use lamina_crds::status::{
     ComponentStatus, ComponentStatuses, EndpointsStatus, MemberStatus, OperationStatus,
 };
 use lamina_peers::view::NodeState;
 
 use super::plan::nodes::node_at;
-use super::plan::{Input, Plan, asked};
+use super::plan::{Action, Input, Plan, asked};
 use super::redundancy::{is_caught_up, shards};
 
 pub mod conditions;
@@ -36,7 +36,7 @@ pub fn status(input: &Input<'_>, plan: &Plan, outcome: &super::execute::Outcome)
         components: components(input, plan),
         shards: store.map_or(was.shards, |it| shards(Some(it))),
         members: members(input),
-        operations: operation(input, plan).into_iter().collect(),
+        operations: operations(input, plan),
         endpoints: EndpointsStatus { client: input.key.client_address() },
         conditions,
     };
@@ -92,23 +92,23 @@ fn members(input: &Input<'_>) -> Vec<MemberStatus> {
     places.iter().map(one).collect()
 }
 
-/// The operation that is under way, as the store's status shows it.
-fn operation(input: &Input<'_>, plan: &Plan) -> Option<OperationStatus> {
-    let operation = asked::active(input)?;
-    let told = plan.actions.iter().find_map(|action| match action {
-        super::plan::Action::TellOperation { uid, status, .. }
-            if Some(uid) == operation.metadata.uid.as_ref() =>
-        {
-            Some(status)
-        }
-        _ => None,
-    });
-    let status = told.or(operation.status.as_ref())?;
-    Some(OperationStatus {
-        id: operation.metadata.name.clone().unwrap_or_default().chars().take(63).collect(),
-        kind: format!("{:?}", operation.spec.kind),
-        target: operation.spec.replace_node.as_ref().map(|it| it.node.clone()).unwrap_or_default(),
-        phase: format!("{:?}", status.phase),
-        percent: status.percent,
-    })
+/// The operations that are not over.
+fn operations(input: &Input<'_>, plan: &Plan) -> Vec<OperationStatus> {
+    let one = |operation: &StorageOperation| {
+        let told = plan.actions.iter().find_map(|action| match action {
+            Action::TellOperation { uid, status, .. } if Some(uid) == operation.metadata.uid.as_ref() => {
+                Some(status)
+            }
+            _ => None,
+        });
+        let status = told.or(operation.status.as_ref())?;
+        Some(OperationStatus {
+            id: operation.metadata.name.clone().unwrap_or_default().chars().take(63).collect(),
+            kind: format!("{:?}", operation.spec.kind),
+            target: operation.spec.replace_node.as_ref().map(|it| it.node.clone()).unwrap_or_default(),
+            phase: format!("{:?}", status.phase),
+            percent: status.percent,
+        })
+    };
+    asked::open(input).filter_map(one).collect()
 }

@@ -3,10 +3,12 @@
 
 use lamina_crds::operation::Component;
 use lamina_crds::{Reason, StorageCluster, StorageClusterSpec};
-use lamina_peers::view::Settings;
+use lamina_types::Settings;
+
+use lamina_crds::cluster::PodTemplatePolicy;
 
 use super::build::Counts;
-use super::record::{Record, settings};
+use super::record::Record;
 use super::seen::{Found, Owner, Seen};
 use crate::kinds::Kind;
 use crate::names::Key;
@@ -36,8 +38,9 @@ pub struct Verdict {
 /// Looks for what cannot be.
 pub fn validate(key: &Key, cluster: &StorageCluster, seen: &Seen, version: &str) -> Verdict {
     let spec = &cluster.spec;
-    let asked = settings(&spec.shape());
-    let mut verdict = Verdict { stalls: Vec::new(), counts: counts(&asked), frozen: false, halted: false };
+    let asked = spec.shape().settings;
+    let mut verdict =
+        Verdict { stalls: Vec::new(), counts: Counts::from(&asked), frozen: false, halted: false };
     // The object may be older than a rule.
     let findings = lamina_crds::check::cluster_rules(cluster, None);
     if !findings.is_empty() {
@@ -47,7 +50,7 @@ pub fn validate(key: &Key, cluster: &StorageCluster, seen: &Seen, version: &str)
     }
     match &seen.record {
         Found::Present(record) => {
-            verdict.counts = counts(&record.settings);
+            verdict.counts = Counts::from(&record.settings);
             if let Some(message) = differs(&asked, record) {
                 verdict.stall(Reason::ScalingUnsupported, message);
             }
@@ -103,43 +106,30 @@ fn as_found(key: &Key, seen: &Seen) -> Counts {
     Counts { frontend: of(Component::Frontend), index: of(Component::Index), data: of(Component::Data) }
 }
 
-fn counts(settings: &Settings) -> Counts {
-    Counts { frontend: settings.frontends, index: settings.index_nodes, data: settings.data_nodes }
-}
-
 /// What the spec says otherwise than was settled when the store began.
 fn differs(asked: &Settings, record: &Record) -> Option<String> {
-    let is = &record.settings;
-    let numbers: [(&str, u64, u64); 9] = [
-        ("frontend.replicas", asked.frontends.into(), is.frontends.into()),
-        ("index.replicas", asked.index_nodes.into(), is.index_nodes.into()),
-        ("data.replicas", asked.data_nodes.into(), is.data_nodes.into()),
-        ("frontend.groups", asked.groups.into(), is.groups.into()),
-        ("frontend.replicationFactor", asked.frontend_replication.into(), is.frontend_replication.into()),
-        ("index.replicationFactor", asked.index_replication.into(), is.index_replication.into()),
-        ("data.replicationFactor", asked.data_replication.into(), is.data_replication.into()),
-        ("index.shards", asked.shards.into(), is.shards.into()),
-        ("frontend.memtableBytes", asked.memtable_bytes, is.memtable_bytes),
-    ];
-    let mut back: Vec<String> = numbers
+    let differences = record.settings.differences(asked);
+    let back: Vec<String> = differences
         .iter()
-        .filter(|(_, asked, is)| asked != is)
-        .map(|(field, asked, is)| format!("{field} is {asked}: set it back to {is}"))
+        .map(|it| {
+            // The other fields cannot be changed: such a StorageCluster was made beside volumes of another shape.
+            let how = if it.field.ends_with(".replicas") {
+                "set it back to"
+            } else {
+                "delete this StorageCluster (its volumes stay, unless reclaimPolicy is Delete) and apply it again with"
+            };
+            format!("{} is {}: {how} {}", it.field, it.asked, it.settled)
+        })
         .collect();
-    if asked.block_bytes != is.block_bytes {
-        back.push(format!("data.blockBytes is {}: set it back to {}", asked.block_bytes, is.block_bytes));
-    }
-    if asked.development != is.development {
-        let profile = if is.development { "Development" } else { "Production" };
-        back.push(format!("profile: set it back to {profile}"));
-    }
     (!back.is_empty())
         .then(|| format!("this version cannot change the shape of a store: {}", back.join("; ")))
 }
 
-/// A version that this operator does not know how to run.
+/// A version that this operator does not know how to run, or that those which run cannot be changed to at once. Without a version
+/// the operator's own is meant, where its template would be taken.
 fn unsupported(spec: &StorageClusterSpec, own: &str, seen: &Seen) -> Option<String> {
-    let asked = spec.version.as_deref()?;
+    let follows = spec.upgrade.pod_template_policy == PodTemplatePolicy::FollowOperator;
+    let asked = spec.version.as_deref().or(follows.then_some(own))?;
     let (Some(asked_is), Some(own_is)) = (parse(asked), parse(own)) else { return None };
     if asked_is.0 != own_is.0 || asked_is.1 > own_is.1 || asked_is.1 + 1 < own_is.1 {
         return Some(format!(
@@ -153,7 +143,11 @@ fn unsupported(spec: &StorageClusterSpec, own: &str, seen: &Seen) -> Option<Stri
         parse(version).is_some_and(|is| is.0 != asked_is.0 || is.1.abs_diff(asked_is.1) > 1)
     });
     far.min().map(|version| {
-        format!("version {asked} is more than one minor version from {version}, which runs; go through the versions between")
+        let by = if spec.version.is_some() { "" } else { ", which upgrade.podTemplatePolicy: FollowOperator asks for," };
+        format!(
+            "version {asked}{by} is more than one minor version from {version}, which runs; go through the versions between, by \
+             version"
+        )
     })
 }
 

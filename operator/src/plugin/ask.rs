@@ -56,6 +56,7 @@ async fn create(place: &Place, prefix: &str, spec: StorageOperationSpec) -> Resu
     let made = api.create(&PostParams::default(), &operation).await?;
     let name = made.metadata.name.unwrap_or_default();
     say(&format!(
-        "storageoperation {name} created; follow it with: kubectl get storageoperation {name} --watch"
+        "storageoperation {name} created; follow it with: kubectl get storageoperation {name} --namespace {} --watch",
+        place.namespace
     ))
 }

@@ -39,7 +39,7 @@ pub enum Command {
     },
     /// Show what the operator would do, without doing it
     Plan {
-        /// A StorageCluster
+        /// A StorageCluster; -: standard input
         #[arg(short, long)]
         file: PathBuf,
     },

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
@@ -19,7 +20,11 @@ pub struct Tunnels {
     network: GrpcNetwork,
     /// Local addresses by the pods behind them.
     open: Mutex<BTreeMap<String, String>>,
+    /// Why the last port-forward that failed did.
+    trouble: Trouble,
 }
+
+type Trouble = Arc<Mutex<Option<String>>>;
 
 impl Tunnels {
     /// No tunnel yet.
@@ -28,7 +33,13 @@ impl Tunnels {
             pods: Api::namespaced(client, namespace),
             network: GrpcNetwork::new(),
             open: Mutex::default(),
+            trouble: Trouble::default(),
         }
+    }
+
+    /// Why the last port-forward that failed did. Calls through it say only that nobody answered.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
     }
 
     /// The local end of the tunnel to whoever answers at an address: `<pod>.<service>.<namespace>.svc:4700`.
@@ -38,7 +49,7 @@ impl Tunnels {
         if let Some(local) = open.get(pod) {
             return local.clone();
         }
-        match dig(self.pods.clone(), pod) {
+        match dig(self.pods.clone(), pod, self.trouble.clone()) {
             Ok(local) => {
                 open.insert(pod.to_owned(), local.clone());
                 local
@@ -50,7 +61,7 @@ impl Tunnels {
 }
 
 /// Listens on a free local port; each connection to it is one to the pod.
-fn dig(pods: Api<Pod>, pod: &str) -> io::Result<String> {
+fn dig(pods: Api<Pod>, pod: &str, trouble: Trouble) -> io::Result<String> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let local = listener.local_addr()?.to_string();
@@ -58,10 +69,10 @@ fn dig(pods: Api<Pod>, pod: &str) -> io::Result<String> {
     let pod = pod.to_owned();
     drop(task::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (pods, pod) = (pods.clone(), pod.clone());
+            let (pods, pod, trouble) = (pods.clone(), pod.clone(), trouble.clone());
             drop(task::spawn(async move {
                 if let Err(error) = carry(pods, &pod, stream).await {
-                    tracing::debug!(%error, pod, "a port-forward ended");
+                    *trouble.lock() = Some(format!("port-forward to {pod}: {error}"));
                 }
             }));
         }

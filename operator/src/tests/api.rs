@@ -40,6 +40,10 @@ pub struct Api {
     pub no_volumes: bool,
     /// A webhook refuses every change of this resource.
     pub refuses: Option<&'static str>,
+    /// A webhook writes this at this place of objects of this resource.
+    pub writes_over: Option<(&'static str, &'static str, Value)>,
+    /// Changes of this resource fail: something behind the API server is broken.
+    pub fails: Option<&'static str>,
     /// Events that were published.
     pub events: Vec<String>,
 }
@@ -77,6 +81,9 @@ impl Api {
         }
         if request.writes() && self.refuses == Some(request.resource.as_str()) {
             return (403, status(403, "Forbidden", "admission webhook \"strict\" denied the request: no"));
+        }
+        if request.writes() && self.fails == Some(request.resource.as_str()) {
+            return (500, status(500, "InternalError", "failed calling webhook: no route to host"));
         }
         let id = (
             request.group.clone(),
@@ -240,6 +247,11 @@ impl Api {
             lay(&mut object, path, value.clone());
         }
         defaults(id, &mut object);
+        if let Some((resource, pointer, value)) = &self.writes_over
+            && id.1 == *resource
+        {
+            *object.pointer_mut(pointer).unwrap() = value.clone();
+        }
         let answer = self.update(id, object);
         if answer.0 < 300 {
             self.owned.insert((id.clone(), manager.to_owned()), leaves);
@@ -342,10 +354,19 @@ impl Api {
                         == pod["metadata"]["labels"]["app.kubernetes.io/component"]
             });
             let down = pods.filter(|(_, it)| !is_ready(it)).count() as u64;
-            if down >= budget["spec"]["maxUnavailable"].as_u64().unwrap() && is_ready(pod) {
+            let most = budget["spec"]["maxUnavailable"].as_u64().unwrap();
+            let allowed = match budget["spec"]["unhealthyPodEvictionPolicy"].as_str() {
+                _ if is_ready(pod) => down < most,
+                Some("AlwaysAllow") => true,
+                _ => down <= most,
+            };
+            if !allowed {
                 return (429, status(429, "TooManyRequests", "the disruption budget does not allow it"));
             }
         }
+        let set = id.3.rsplit_once('-').map_or("", |(set, _)| set);
+        let set = Api::id("apps", "statefulsets", set);
+        assert!(self.objects.contains_key(&set), "{} is evicted, and nobody would make it anew", id.3);
         self.begin_deletion(id, false);
         (201, status(200, "", "evicted"))
     }

@@ -157,7 +157,7 @@ fn pods(api: &mut Api, store: &mut FakeStore, lost: &[String]) {
         let image = pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
         if image.contains("bad") {
             let waiting = json!({ "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } });
-            tell(api, &id, json!({ "conditions": not_ready, "containerStatuses": [{ "state": waiting }] }));
+            tell(api, &id, json!({ "conditions": not_ready, "containerStatuses": containers(&waiting) }));
             continue;
         }
         if !store.processes.contains_key(&uid) {
@@ -169,11 +169,17 @@ fn pods(api: &mut Api, store: &mut FakeStore, lost: &[String]) {
         let ready = if was || store.is_ready(&uid) { "True" } else { "False" };
         let running = json!({ "running": { "startedAt": time(0) } });
         let conditions = json!([{ "type": "Ready", "status": ready }]);
-        tell(api, &id, json!({ "conditions": conditions, "containerStatuses": [{ "state": running }] }));
+        tell(api, &id, json!({ "conditions": conditions, "containerStatuses": containers(&running) }));
     }
     let uids: Vec<String> =
         all(api, "pods").iter().map(|(_, it)| it["metadata"]["uid"].as_str().unwrap().to_owned()).collect();
     store.processes.retain(|uid, _| uids.contains(uid));
+}
+
+/// The container of the node, beside one that somebody has injected and that never runs.
+fn containers(state: &Value) -> Value {
+    let waiting = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
+    json!([{ "name": "a-sidecar", "state": waiting }, { "name": "lamina", "state": state }])
 }
 
 fn process(api: &Api, pod: &str, image: &str) -> Process {

@@ -103,11 +103,6 @@ impl FakeStore {
         self.founded.is_some()
     }
 
-    /// Some first members have the record, and too few.
-    pub fn is_half_begun(&self) -> bool {
-        self.founded.is_none() && self.volumes.values().any(|it| it.record.is_some())
-    }
-
     /// A volume is gone. It was released, or nobody knew it.
     pub fn destroy(&mut self, claim: &str) {
         let Some(volume) = self.volumes.remove(claim) else { return };
@@ -187,7 +182,9 @@ impl FakeStore {
         }
         self.assign_shards();
         for process in self.processes.values_mut() {
-            process.age = process.age.map(|age| age + 1);
+            // What its index parts need does not fit.
+            let lame = process.role == Role::Index && process.version == "lame";
+            process.age = process.age.map(|age| if lame { 1 } else { age + 1 });
         }
         if let Some((_, node, incarnation)) = &self.grant {
             let (node, incarnation) = (*node, *incarnation);
@@ -325,6 +322,7 @@ impl FakeStore {
                 name: process.pod.clone(),
                 ready: process.age.is_some(),
                 version: process.version.clone(),
+                record: self.volumes.get(&process.claim).and_then(|it| it.record.clone()),
             }));
         }
         if let AdminRequest::Bootstrap(record) = request {
@@ -393,7 +391,10 @@ impl FakeStore {
         let others = self.nodes.iter().filter(|(id, it)| {
             **id != node && it.role == role && !matches!(it.state, NodeState::Dead | NodeState::Removed)
         });
-        if others.clone().any(|(id, _)| !self.is_caught_up(*id)) || others.count() < 2 {
+        // An index node that is complete for nothing can be done without, however the others are.
+        let only_loads = role == Role::Index && !self.is_caught_up(node);
+        let lacking = others.clone().any(|(id, _)| !self.is_caught_up(*id)) || others.count() < 2;
+        if lacking && !only_loads {
             return refuse("redundancy would be lost");
         }
         self.grants.push(grant.clone());

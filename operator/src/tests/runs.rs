@@ -75,8 +75,6 @@ async fn run(seed: u64, edits: Vec<(u64, Edit)>, faults: Faults) -> World {
                     world.operate(&format!("op-{operations}"), spec.clone());
                 }
                 Edit::Operator(image) => operator = world.operator(image),
-                // A store that was given up halfway through its beginning needs a person (see the plan's `bootstrap`).
-                Edit::Recreate if world.store(|it| it.is_half_begun()) => {}
                 Edit::Recreate => {
                     world.delete();
                     world.spec(json!({}));

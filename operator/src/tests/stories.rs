@@ -297,17 +297,6 @@ async fn a_lost_node_is_replaced_when_somebody_says_so_and_not_before() {
 }
 
 #[tokio::test]
-async fn an_index_node_cannot_be_replaced_and_the_operation_says_what_to_do() {
-    let (world, operator) = begun(json!({})).await;
-    world.operate("no", json!({ "type": "ReplaceNode", "replaceNode": { "node": "orders-index-1" } }));
-    turns(&world, &operator, 3).await;
-    let operation = world.get("lamina.dev", "storageoperations", "no").unwrap();
-    assert_eq!(operation["status"]["phase"], "Failed");
-    assert!(operation["status"]["message"].as_str().unwrap().contains("RollingRestart"));
-    assert!(world.is("Ready"));
-}
-
-#[tokio::test]
 async fn a_deleted_store_keeps_its_volumes_and_comes_back_as_what_it_was() {
     let (world, operator) = begun(json!({})).await;
     let uuid = world.cluster()["status"]["clusterUUID"].clone();
@@ -347,6 +336,29 @@ async fn lost_volumes_stall_the_store_and_nobody_begins_an_empty_one_under_its_n
     let (_, reason, message) = world.condition("Stalled");
     assert_eq!(reason, "VolumesLost", "{message}");
     assert_eq!(world.store(|it| it.foundings.len()), 1);
+}
+
+#[tokio::test]
+async fn what_data_nodes_remember_does_not_hide_that_the_logs_are_lost() {
+    for lost in [3, 2] {
+        let (world, operator) = begun(json!({})).await;
+        for n in 0..lost {
+            let uid = claim(&world, &format!("frontend-{n}"))["metadata"]["uid"].as_str().unwrap().to_owned();
+            world.store(|it| {
+                it.volumes.remove(&uid);
+                it.processes.retain(|_, process| process.claim != uid);
+            });
+        }
+        turns(&world, &operator, 10).await;
+        let (verdict, reason, message) = world.condition("Stalled");
+        assert_eq!((verdict.as_str(), reason.as_str()), ("True", "VolumesLost"), "{lost}: {message}");
+        assert!(
+            world.condition("Available").2.contains("frontends answer"),
+            "{:?}",
+            world.condition("Available")
+        );
+        assert_eq!(world.store(|it| it.foundings.len()), 1);
+    }
 }
 
 #[tokio::test]

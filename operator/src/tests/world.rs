@@ -38,7 +38,7 @@ pub struct Faults {
     pub crashes: u64,
     /// Of 1000 lists, so many show an older state.
     pub stale: u64,
-    /// Of 1000 calls, so many fail.
+    /// Of 1000 calls, so many fail: a third of them are carried out all the same, and a third are told of a conflict.
     pub errors: u64,
     /// Of 100 steps, in so many the operator is not woken.
     pub sleeps: u64,
@@ -86,6 +86,10 @@ pub struct World {
 enum Fate {
     Carried,
     Fails,
+    /// Somebody else was faster, it is said.
+    Conflicts,
+    /// It is carried out, and its answer is lost.
+    Unanswered,
     CrashesBefore,
     CrashesAfter,
 }
@@ -147,12 +151,16 @@ impl World {
         if matches!(fate, Fate::CrashesBefore) {
             return std::future::pending().await;
         }
-        let (code, body) = if matches!(fate, Fate::Fails) {
-            let body = status(500, "InternalError", "the API server is out of sorts");
-            (500, serde_json::to_vec(&body)?)
-        } else {
-            self.answer(&request)
-        };
+        let failure = |code, reason, why| Ok((code, serde_json::to_vec(&status(code, reason, why))?));
+        let (code, body) = match fate {
+            Fate::Fails => failure(500, "InternalError", "the API server is out of sorts"),
+            Fate::Conflicts if request.writes() => failure(409, "Conflict", "somebody else was faster"),
+            Fate::Unanswered => {
+                self.answer(&request);
+                failure(504, "Timeout", "the request did not complete in time")
+            }
+            _ => Ok::<_, tower::BoxError>(self.answer(&request)),
+        }?;
         if matches!(fate, Fate::CrashesAfter) {
             self.state.lock().crashed = true;
             return std::future::pending().await;
@@ -191,7 +199,12 @@ impl World {
             state.crashed = before;
             return if before { Fate::CrashesBefore } else { Fate::CrashesAfter };
         }
-        if state.dice.below(1000) < faults.errors { Fate::Fails } else { Fate::Carried }
+        match state.dice.below(1000) {
+            drawn if drawn >= faults.errors => Fate::Carried,
+            drawn if drawn % 3 == 0 => Fate::Conflicts,
+            drawn if drawn % 3 == 1 => Fate::Unanswered,
+            _ => Fate::Fails,
+        }
     }
 
     /// The operator crashes at the so manieth call from now that changes something. (A crash at a call that reads is one after the
@@ -202,7 +215,12 @@ impl World {
         state.crash_at = Some((call, before));
     }
 
-    /// Whether the crash that was asked for has come.
+    /// Whether the crash that was asked for is still to come.
+    pub fn crash_is_to_come(&self) -> bool {
+        self.state.lock().crash_at.is_some()
+    }
+
+    /// Whether the crash that was asked for is still to come; it is called off.
     pub fn has_crash_left(&self) -> bool {
         self.state.lock().crash_at.take().is_some()
     }
@@ -415,10 +433,15 @@ impl Port<AdminRequest, AdminAnswer> for At {
         let fate = self.world.fate(!reads);
         match fate {
             Fate::CrashesBefore => return std::future::pending().await,
-            Fate::Fails => return Err(Error::new(Reason::Unreachable, "the network is out of sorts")),
-            Fate::Carried | Fate::CrashesAfter => {}
+            Fate::Fails | Fate::Conflicts => {
+                return Err(Error::new(Reason::Unreachable, "the network is out of sorts"));
+            }
+            Fate::Carried | Fate::CrashesAfter | Fate::Unanswered => {}
         }
         let answer = self.world.state.lock().store.answer(&self.address, request);
+        if matches!(fate, Fate::Unanswered) {
+            return Err(Error::new(Reason::DeadlineExceeded, "the answer was lost"));
+        }
         if matches!(fate, Fate::CrashesAfter) {
             self.world.state.lock().crashed = true;
             return std::future::pending().await;

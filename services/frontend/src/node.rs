@@ -152,8 +152,12 @@ impl FrontendNode {
             works: Arc::new(Works::default()),
         };
         let (send, receive) = mpsc::channel(4);
+        let identity = IdentityDoor::new(me, options.version.clone());
+        if let Some(record) = founding.record() {
+            identity.settle_record(record);
+        }
         Ok(FrontendNode {
-            identity: Arc::new(IdentityDoor::new(me, options.version.clone())),
+            identity: Arc::new(identity),
             membership: Membership::new(
                 links.clone(),
                 options.seeds.clone(),
@@ -337,6 +341,7 @@ impl FrontendNode {
                     }
                     // Before the identity, so that whoever belongs to a store can also begin it.
                     self.founding.write(&record).await.map_err(Ended::Volume)?;
+                    self.identity.settle_record(record.clone());
                     self.join(record.cluster).await?;
                     let _ = order.answer.send(Ok(Bootstrapped {}));
                     self.orders.1 = Some(orders);

@@ -3,8 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use lamina_crds::Shape;
-use lamina_peers::view::Settings;
+use lamina_types::Settings;
 
 use crate::args::UpArgs;
 use crate::failure::Failure;
@@ -33,7 +32,7 @@ pub fn wanted(args: &UpArgs) -> Result<Wanted, Failure> {
     };
     let shape = lamina_crds::check::cluster_in(&text).map_err(refused)?.spec.shape();
     Ok(Wanted {
-        settings: by_shape(&shape),
+        settings: shape.settings,
         cache_bytes: shape.cache_bytes,
         index_memory_bytes: shape.index_memory_bytes,
     })
@@ -42,35 +41,18 @@ pub fn wanted(args: &UpArgs) -> Result<Wanted, Failure> {
 /// Says what the file wants otherwise than the store has settled: the shape of a store cannot be changed yet.
 pub fn tell_differences(file: &Path, wanted: &Settings, settled: &Option<Settings>) {
     let Some(settled) = settled else { return };
-    let differences = differences(wanted, settled);
+    let differences = settled.differences(wanted);
     if !differences.is_empty() {
+        let differences: Vec<String> = differences
+            .iter()
+            .map(|it| format!("{} is {}, not {}", it.field, it.settled, it.asked))
+            .collect();
         output::complain(&format!(
             "{} differs from what this store settled when it began, which cannot be changed yet: {}",
             file.display(),
             differences.join(", ")
         ));
     }
-}
-
-fn differences(wanted: &Settings, settled: &Settings) -> Vec<String> {
-    let pairs = [
-        ("frontend.replicas", wanted.frontends.into(), settled.frontends.into()),
-        (
-            "frontend.replicationFactor",
-            wanted.frontend_replication.into(),
-            settled.frontend_replication.into(),
-        ),
-        ("frontend.groups", wanted.groups.into(), settled.groups.into()),
-        ("frontend.memtableBytes", wanted.memtable_bytes, settled.memtable_bytes),
-        ("index.replicas", wanted.index_nodes.into(), settled.index_nodes.into()),
-        ("index.replicationFactor", wanted.index_replication.into(), settled.index_replication.into()),
-        ("index.shards", wanted.shards.into(), settled.shards.into()),
-        ("data.replicas", wanted.data_nodes.into(), settled.data_nodes.into()),
-        ("data.replicationFactor", wanted.data_replication.into(), settled.data_replication.into()),
-        ("data.blockBytes", wanted.block_bytes.into(), settled.block_bytes.into()),
-    ];
-    let differing = pairs.into_iter().filter(|(_, wanted, settled): &(_, u64, u64)| wanted != settled);
-    differing.map(|(field, wanted, settled)| format!("{field} is {settled}, not {wanted}")).collect()
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
@@ -104,23 +86,6 @@ fn by_options(args: &UpArgs) -> Settings {
     }
 }
 
-fn by_shape(shape: &Shape) -> Settings {
-    Settings {
-        groups: shape.groups,
-        frontend_replication: shape.frontend_replication,
-        index_replication: shape.index_replication,
-        data_replication: shape.data_replication,
-        shards: shape.shards,
-        frontends: shape.frontends,
-        index_nodes: shape.index_nodes,
-        data_nodes: shape.data_nodes,
-        memtable_bytes: shape.memtable_bytes,
-        block_bytes: shape.block_bytes,
-        development: shape.development,
-        ..Settings::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -147,20 +112,5 @@ mod tests {
         assert!(single.development);
         assert_eq!(by_options(&up_args(&["--frontends", "2"])).frontend_replication, 1);
         assert_eq!(by_options(&up_args(&["--frontends", "5"])).frontend_replication, 3);
-    }
-
-    #[test]
-    fn an_empty_spec_is_a_store_as_up_makes_it_by_itself() {
-        assert_eq!(by_shape(&lamina_crds::StorageClusterSpec::default().shape()), Settings::default());
-    }
-
-    #[test]
-    fn what_a_file_wants_otherwise_is_named_by_its_fields() {
-        let wanted = Settings { index_nodes: 5, block_bytes: 4096, ..Settings::default() };
-        assert_eq!(
-            differences(&wanted, &Settings::default()),
-            ["index.replicas is 3, not 5", "data.blockBytes is 16384, not 4096"]
-        );
-        assert_eq!(differences(&wanted, &wanted), Vec::<String>::new());
     }
 }

@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lamina_peers::view::{NodeState, Settings};
+use lamina_peers::view::NodeState;
 use lamina_placement::replicas::{self, Host};
 use lamina_placement::{Site, shards};
-use lamina_types::{GroupId, KeyRange, NodeId, ReplicaId, Role, ShardId};
+use lamina_types::{GroupId, KeyRange, NodeId, ReplicaId, Role, Settings, ShardId};
 
 use super::entry::{Change, GrantEnd, ShardReplacement};
 use super::observe::Observed;

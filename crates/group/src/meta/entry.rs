@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use lamina_peers::admin::{Bootstrap, FirstMember, RegisterNode};
-use lamina_peers::view::{NodeState, Settings};
+use lamina_peers::view::NodeState;
 use lamina_types::{
-    ClusterId, Epoch, GroupId, Incarnation, KeyRange, Level, NodeId, Reign, ReplicaId, Role, ShardId,
+    ClusterId, Epoch, GroupId, Incarnation, KeyRange, Level, NodeId, Reign, ReplicaId, Role, Settings,
+    ShardId,
 };
 use serde::{Deserialize, Serialize};
 

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use lamina_peers::view::{
-    ClusterView, GroupView, NodeState, NodeView, ReplicaPlacement, Settings, ShardReplica, ShardView,
-    TabletHint,
+    ClusterView, GroupView, NodeState, NodeView, ReplicaPlacement, ShardReplica, ShardView, TabletHint,
 };
 use lamina_types::{
     ClusterId, Epoch, GroupId, Incarnation, KeyRange, Level, LogIndex, NodeId, Reign, ReplicaId, Role,
-    ShardId,
+    Settings, ShardId,
 };
 use serde::{Deserialize, Serialize};
 

@@ -7,8 +7,10 @@ mod random;
 mod refusals;
 
 use lamina_peers::admin::FirstMember;
-use lamina_peers::view::{NodeState, Settings};
-use lamina_types::{ClusterId, Epoch, GroupId, Incarnation, KeyRange, Level, LogIndex, NodeId, Role};
+use lamina_peers::view::NodeState;
+use lamina_types::{
+    ClusterId, Epoch, GroupId, Incarnation, KeyRange, Level, LogIndex, NodeId, Role, Settings,
+};
 
 use super::entry::{Found, Registration};
 use super::*;

@@ -13,7 +13,7 @@ use lamina_env::disk::os::OsDisk;
 use lamina_env::disk::{DirEntry, File, Lock, OpenMode, Space};
 use lamina_env::time::{self, Duration};
 use lamina_local::{Store, UpOptions, Volumes};
-use lamina_peers::view::Settings;
+use lamina_types::Settings;
 
 /// Volumes on real files, on which no file can grow while the switch says so.
 struct Switched(Arc<AtomicBool>);

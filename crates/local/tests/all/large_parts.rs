@@ -3,7 +3,7 @@
 use lamina_client::Batch;
 use lamina_peers::admin::Figures;
 use lamina_peers::index::IndexStats;
-use lamina_peers::view::Settings;
+use lamina_types::Settings;
 
 use crate::rig::{Kind, Rig, wait_for};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use lamina_client::{Batch, Options};
 use lamina_peers::admin::{ReleaseVolume, SetNodeState, VolumeReleased};
-use lamina_peers::view::{NodeState, Settings};
-use lamina_types::NodeId;
+use lamina_peers::view::NodeState;
+use lamina_types::{NodeId, Settings};
 
 use crate::rig::{Kind, Rig, context, wait_for};
 

@@ -19,9 +19,9 @@ use lamina_local::directory::names;
 use lamina_local::network::LocalNetwork;
 use lamina_peers::Network;
 use lamina_peers::admin::{Bootstrap, Figures, FirstMember, Identify};
-use lamina_peers::view::{NodeView, Settings};
+use lamina_peers::view::NodeView;
 use lamina_rpc::{GrpcNetwork, Server, ServerOptions, Services, serve};
-use lamina_types::{ClusterId, RequestContext, Role};
+use lamina_types::{ClusterId, RequestContext, Role, Settings};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {

@@ -1,6 +1,6 @@
 use lamina_client::{Batch, Expected, Reason, ScanOptions};
 use lamina_local::{Store, UpOptions};
-use lamina_peers::view::Settings;
+use lamina_types::Settings;
 
 fn options(dir: &tempfile::TempDir) -> UpOptions {
     let settings = Settings { memtable_bytes: 6 << 20, table_bytes: 1 << 20, ..Settings::default() };

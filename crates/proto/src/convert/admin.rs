@@ -15,7 +15,7 @@ use crate::admin;
 
 twins! {
     Identify => admin::IdentifyRequest {}
-    Identity => admin::IdentifyResponse { node, cluster, role, name, ready, version }
+    Identity => admin::IdentifyResponse { node, cluster, role, name, ready, version, record }
     WhereIsMeta => admin::WhereIsMetaRequest {}
     MetaIs => admin::WhereIsMetaResponse { cluster, leader, members }
     Bootstrap => admin::BootstrapRequest { cluster, members, settings }

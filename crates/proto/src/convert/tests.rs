@@ -5,8 +5,7 @@ use lamina_peers::admin::{CanStop, RegisterNode, StopGranted};
 use lamina_peers::data::{ReadBlocks, TableBuild};
 use lamina_peers::index::{Candidate, Lookup};
 use lamina_peers::kv::{Condition, Get, ReadAt, Scan, WriteOperation};
-use lamina_peers::view::Settings;
-use lamina_types::{Error, KeyRange, Kind, NodeId, Reason, Result};
+use lamina_types::{Error, KeyRange, Kind, NodeId, Reason, Result, Settings};
 
 fn refused<T>(result: Result<T>) -> (Reason, Option<String>) {
     let error = result.err().unwrap();

@@ -1,10 +1,9 @@
 //! What every process knows of its cluster.
 
 use lamina_peers::view::{
-    ClusterView, GroupView, NodeState, NodeView, ReplicaPlacement, Settings, ShardReplica, ShardView,
-    TabletHint,
+    ClusterView, GroupView, NodeState, NodeView, ReplicaPlacement, ShardReplica, ShardView, TabletHint,
 };
-use lamina_types::Role;
+use lamina_types::{Role, Settings};
 
 use super::{enum_twins, twins};
 use crate::admin;

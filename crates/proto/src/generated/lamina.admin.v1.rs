@@ -250,7 +250,7 @@ impl NodeState {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IdentifyRequest {}
 /// Who is there.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IdentifyResponse {
     /// The node (16 bytes). Absent: an index node that has not met its cluster.
     #[prost(bytes = "bytes", optional, tag = "1")]
@@ -270,6 +270,9 @@ pub struct IdentifyResponse {
     /// The version of the program.
     #[prost(string, tag = "6")]
     pub version: ::prost::alloc::string::String,
+    /// The bootstrap record on its volume, if it is a first member.
+    #[prost(message, optional, tag = "7")]
+    pub record: ::core::option::Option<BootstrapRequest>,
 }
 /// Where is the meta group?
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

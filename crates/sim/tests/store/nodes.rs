@@ -15,12 +15,12 @@ use lamina_index::IndexOptions;
 use lamina_local::assemble::{self, End, Node};
 use lamina_local::directory::names;
 use lamina_peers::admin::{Bootstrap, FirstMember, Identify};
-use lamina_peers::view::{NodeState, ReplicaPlacement, Settings};
+use lamina_peers::view::{NodeState, ReplicaPlacement};
 use lamina_peers::{Network, Peer, Port};
 use lamina_sim::network::Services;
 use lamina_sim::node::Life;
 use lamina_sim::{SimNode, World};
-use lamina_types::{ClusterId, RequestContext, Result, Role};
+use lamina_types::{ClusterId, RequestContext, Result, Role, Settings};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 

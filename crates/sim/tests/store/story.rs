@@ -6,9 +6,9 @@ use std::future::Future;
 use lamina_client::{Client, Options};
 use lamina_env::time::{self, Duration};
 use lamina_env::{random, task};
-use lamina_peers::view::Settings;
 use lamina_sim::World;
 use lamina_sim::faults::{FaultSchedule, Rates};
+use lamina_types::Settings;
 
 use crate::clients::{Worker, read_all};
 use crate::inventory::{self, Inspector};

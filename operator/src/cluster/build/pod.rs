@@ -5,7 +5,7 @@ use lamina_crds::cluster::{PodOverrides, PullPolicy, Resources, Spread};
 use lamina_crds::operation::Component;
 use serde_json::{Map, Value, json};
 
-use crate::names::{CALL_PORT, HTTP_PORT, Key, RESTARTED_AT};
+use crate::names::{CALL_PORT, CONTAINER, HTTP_PORT, Key, RESTARTED_AT};
 
 /// Where the program lies in the image.
 const PROGRAM: &str = "/usr/bin/lamina";
@@ -97,7 +97,7 @@ fn container(key: &Key, spec: &StorageClusterSpec, component: Component, options
         })
     };
     let mut container = json!({
-        "name": "lamina",
+        "name": CONTAINER,
         "image": options.image,
         "imagePullPolicy": pull_policy,
         "command": [PROGRAM],

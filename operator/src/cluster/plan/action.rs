@@ -34,6 +34,8 @@ pub enum Action {
         uid: Option<String>,
         /// What it should be.
         object: Value,
+        /// Where somebody else has changed it since it was applied as it should be.
+        drift: Option<String>,
     },
     /// Removes an object of ours that is not wanted any more.
     Remove {
@@ -134,6 +136,8 @@ pub enum Action {
         uid: String,
         /// The node.
         node: NodeId,
+        /// It is ready. (One that is not is no part of what disruption budgets keep, and they may forbid its eviction for ever.)
+        ready: bool,
         /// Why.
         why: String,
     },

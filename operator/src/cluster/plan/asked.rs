@@ -1,18 +1,31 @@
 //! What StorageOperations ask for.
 
-use lamina_crds::operation::{Component, OperationPhase, StorageOperation};
+use lamina_crds::operation::{Component, OperationPhase, OperationType, StorageOperation};
 
 use super::Input;
 use crate::cluster::seen::Pod;
 
-/// The operation that is under way or begins now.
-pub fn active<'a>(input: &Input<'a>) -> Option<&'a StorageOperation> {
-    input.seen.operations.iter().find(|it| !is_over(it))
+/// Operations that are not over, oldest first. Those of an earlier store of this name are none of ours.
+pub fn open<'a>(input: &Input<'a>) -> impl Iterator<Item = &'a StorageOperation> {
+    let begun = input.cluster.metadata.creation_timestamp.as_ref().map_or(0, |at| at.0.as_second());
+    input.seen.operations.iter().filter(move |it| !is_over(it) && created(it) >= begun)
+}
+
+/// Those that were asked of an earlier store of this name, and never carried out.
+pub fn outlived<'a>(input: &Input<'a>) -> impl Iterator<Item = &'a StorageOperation> {
+    let begun = input.cluster.metadata.creation_timestamp.as_ref().map_or(0, |at| at.0.as_second());
+    input.seen.operations.iter().filter(move |it| !is_over(it) && created(it) < begun)
+}
+
+/// The restart that is under way or begins now: one after the other. (Replacements heal, and never wait for a restart, which may
+/// wait for what they heal.)
+pub fn restart<'a>(input: &Input<'a>) -> Option<&'a StorageOperation> {
+    open(input).find(|it| it.spec.kind == OperationType::RollingRestart)
 }
 
 /// Whether a pod is to be restarted because of an operation.
 pub fn restarts(input: &Input<'_>, component: Component, pod: &Pod) -> bool {
-    let Some(operation) = active(input) else { return false };
+    let Some(operation) = restart(input) else { return false };
     operation.spec.restarts().contains(&component) && pod.created <= created(operation)
 }
 

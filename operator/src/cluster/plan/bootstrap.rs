@@ -11,7 +11,7 @@ use lamina_peers::admin::FirstMember;
 use lamina_types::ClusterId;
 
 use super::{Action, Input, Plan};
-use crate::cluster::record::{Record, settings};
+use crate::cluster::record::Record;
 use crate::cluster::seen::{Found, Place};
 
 /// Plans the beginning.
@@ -27,7 +27,7 @@ pub fn plan(input: &Input<'_>, plan: &mut Plan) {
         (Found::Unreadable(_), _) => {}
         (Found::Absent, Some(cluster)) => adopt(input, plan, *cluster),
         (Found::Absent, None) => begin(input, plan),
-        (Found::Present(record), known) => go_on(input, plan, record, known.is_some()),
+        (Found::Present(record), _) => go_on(input, plan, record),
     }
 }
 
@@ -63,21 +63,42 @@ fn adopt(input: &Input<'_>, plan: &mut Plan, cluster: ClusterId) {
             );
             plan.add(Action::CreateRecord { object: record.object(input.key, input.owner()) });
         }
-        None => {
-            // Whether it began with a majority that is lost now, or never quite began, nobody can tell from here.
-            let knows = |(place, it): (&Place, &lamina_peers::admin::Identity)| {
-                (place.0 == Component::Frontend && it.cluster.is_some())
-                    .then(|| input.key.claim(place.0, place.1))
-            };
-            let claims: Vec<String> = input.seen.identities.iter().filter_map(knows).collect();
-            let why = format!(
-                "store {cluster} was found on its volumes; its frontends have not found each other yet (it is known to {}). If that \
-                 lasts, bring the volumes of the other frontends back; of a store that never began, delete these claims and their pods",
-                claims.join(", ")
-            );
-            plan.waits(Reason::Bootstrapping, why);
-        }
+        None => match unbegun(input, cluster) {
+            Some(record) => {
+                let why =
+                    format!("store {cluster} was found half begun on its volumes; its beginning is finished");
+                plan.waits(Reason::Bootstrapping, why);
+                plan.add(Action::CreateRecord { object: record.object(input.key, input.owner()) });
+            }
+            None => plan.waits(Reason::Bootstrapping, not_together(input, cluster)),
+        },
     }
+}
+
+/// The record of a store that certainly has not begun: so many of its first members answer and have never been told of it that
+/// the others cannot be a majority. It holds nothing, and is begun by the record that the others have.
+fn unbegun(input: &Input<'_>, cluster: ClusterId) -> Option<Record> {
+    let identities = || input.seen.identities.values();
+    let record = identities().filter_map(|it| it.record.as_ref()).find(|it| it.cluster == cluster)?;
+    let told = record
+        .members
+        .iter()
+        .filter(|member| !identities().any(|it| it.node == Some(member.node) && it.cluster.is_none()))
+        .count();
+    (told <= record.members.len() / 2).then(|| Record::of(record))
+}
+
+/// Whether it began with a majority that is lost now, or never quite began, nobody can tell from here.
+fn not_together(input: &Input<'_>, cluster: ClusterId) -> String {
+    let knows = |(place, it): (&Place, &lamina_peers::admin::Identity)| {
+        (place.0 != Component::Index && it.cluster.is_some()).then(|| input.key.claim(place.0, place.1))
+    };
+    let claims: Vec<String> = input.seen.identities.iter().filter_map(knows).collect();
+    format!(
+        "store {cluster} was found on its volumes; its frontends have not found each other yet (it is known to {}). If that \
+         lasts, bring the volumes of the other frontends back; of a store that never began, delete these claims and their pods",
+        claims.join(", ")
+    )
 }
 
 fn begin(input: &Input<'_>, plan: &mut Plan) {
@@ -118,13 +139,13 @@ fn begin(input: &Input<'_>, plan: &mut Plan) {
         plan.waits(Reason::Bootstrapping, "frontends answer without saying who they are");
         return;
     }
-    let record = Record::begins(input.fresh, members, settings(&input.cluster.spec.shape()));
+    let record = Record::begins(input.fresh, members, input.cluster.spec.shape().settings);
     plan.waits(Reason::Bootstrapping, "all nodes answer: the store begins");
     plan.add(Action::CreateRecord { object: record.object(input.key, input.owner()) });
 }
 
 /// There is a record: whoever it lists and has no store yet is told.
-fn go_on(input: &Input<'_>, plan: &mut Plan, record: &Record, is_known: bool) {
+fn go_on(input: &Input<'_>, plan: &mut Plan, record: &Record) {
     let frontends = (0..plan.verdict.counts.frontend).map(|n| (Component::Frontend, n));
     let there: Vec<(Place, &lamina_peers::admin::Identity)> =
         frontends.clone().filter_map(|place| Some((place, input.seen.identities.get(&place)?))).collect();
@@ -154,23 +175,35 @@ fn go_on(input: &Input<'_>, plan: &mut Plan, record: &Record, is_known: bool) {
             });
         }
     }
-    if is_known {
-        return;
+    // What data nodes remember does not bring a group back.
+    let knows = |place: &Place| there.iter().any(|(at, it)| at == place && it.cluster.is_some());
+    let known = frontends.clone().filter(knows).count();
+    let told = plan.actions.iter().filter(|action| matches!(action, Action::Bootstrap { .. })).count();
+    // The meta group of a store that is to last has three members, and needs two of them.
+    let too_few = usize::from(plan.verdict.counts.frontend > 1);
+    if !all_answer {
+        if known == 0 {
+            plan.waits(Reason::Bootstrapping, "waiting until all frontends answer");
+        }
+    } else if known == 0 && (record.adopted || !lost.is_empty()) {
+        volumes_lost(input, plan, record, "no frontend's volume knows it", &lost);
+    } else if input.seen.store().is_none() && known > 0 && known + told <= too_few {
+        volumes_lost(input, plan, record, "only one frontend's volume knows it", &lost);
     }
-    if all_answer && (record.adopted || !lost.is_empty()) {
-        // Nobody remembers the store, and nobody may begin it again under its old name.
-        plan.actions.retain(|action| !matches!(action, Action::Bootstrap { .. }));
-        plan.stall(
-            Reason::VolumesLost,
-            format!(
-                "store {} has begun, and no volume knows it{}; bring the volumes back, or delete ConfigMap {} to begin an \
-                 empty store",
-                record.cluster,
-                if lost.is_empty() { String::new() } else { format!(" (first members lost: {})", lost.join(", ")) },
-                input.key.record()
-            ),
-        );
-    } else if !all_answer {
-        plan.waits(Reason::Bootstrapping, "waiting until all frontends answer");
-    }
+}
+
+/// Too few remember the store, and nobody may begin it again under its old name.
+fn volumes_lost(input: &Input<'_>, plan: &mut Plan, record: &Record, why: &str, lost: &[String]) {
+    plan.actions.retain(|action| !matches!(action, Action::Bootstrap { .. }));
+    let lost =
+        if lost.is_empty() { String::new() } else { format!(" (first members lost: {})", lost.join(", ")) };
+    plan.stall(
+        Reason::VolumesLost,
+        format!(
+            "store {} has begun, and {why}{lost}; bring the volumes back, or begin an empty store: delete ConfigMap {} and all \
+             volumes of this store",
+            record.cluster,
+            input.key.record()
+        ),
+    );
 }

@@ -37,11 +37,17 @@ fn end_grant(input: &Input<'_>, plan: &mut Plan, status: &Status) {
         Some((place, pod)) => {
             pod.deleting || rollout::next(input, plan).is_some_and(|target| target.place == *place)
         }
-        None => !is_back(input, status, *node),
+        None => !is_back(input, status, *node) && !is_next(input, plan, status, *node),
     };
     if !wanted {
         plan.add(Action::EndGrant { grant: grant.clone() });
     }
+}
+
+/// The pod that came after the one of the grant never got well, and is to be stopped in its turn: under a grant of its own.
+fn is_next(input: &Input<'_>, plan: &Plan, status: &Status, node: NodeId) -> bool {
+    let next = rollout::next(input, plan);
+    next.and_then(|target| node_at(input, status, target.place)).is_some_and(|it| it.node == node)
 }
 
 /// The node of a grant whose pod is gone is back, or will never be.

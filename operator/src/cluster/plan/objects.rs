@@ -12,17 +12,31 @@ use crate::cluster::redundancy::redundancy;
 use crate::cluster::seen::Owner;
 use crate::cluster::{compare, template};
 use crate::kinds::Kind;
-use crate::names::Key;
+use crate::names::{HASH, Key};
 
 /// Whether objects of a deleted store of this name are still there. Nothing is done before they are gone.
 pub fn waits_for_predecessor(input: &Input<'_>, plan: &mut Plan) -> bool {
     let old = |object: &crate::cluster::seen::Object| object.owner == Owner::Predecessor;
     let Some(((kind, name), _)) = input.seen.objects.iter().find(|(_, object)| old(object)) else {
-        return false;
+        return pods_wait_for_predecessor(input, plan);
     };
     plan.waits(
         Reason::Applying,
         format!("{kind} {name} of the deleted store of this name is still being removed"),
+    );
+    true
+}
+
+/// A StatefulSet may be gone before its pods, which answer until they are collected, too. (A pod without one is on its way from a
+/// set that was deleted and left it to its successor.)
+fn pods_wait_for_predecessor(input: &Input<'_>, plan: &mut Plan) -> bool {
+    let sets = || input.seen.objects.iter().filter(|((kind, _), _)| *kind == Kind::StatefulSet);
+    let is_there = |uid: &String| sets().any(|(_, set)| set.uid == *uid);
+    let left = input.seen.pods.values().find(|pod| pod.set.as_ref().is_some_and(|uid| !is_there(uid)));
+    let Some(pod) = left else { return false };
+    plan.waits(
+        Reason::Applying,
+        format!("pod {} of a deleted StatefulSet of this name is still being removed", pod.name),
     );
     true
 }
@@ -92,7 +106,7 @@ pub fn grows(input: &Input<'_>, component: Component) -> bool {
     }
     let wanted = statefulset::storage(&input.cluster.spec, component).map(|it| it.size.clone());
     let present = size(input, component).map(lamina_crds::Bytes::new);
-    wanted.map(|it| it.bytes()) != present.map(|it| it.bytes())
+    wanted.map(|it| it.bytes()) > present.map(|it| it.bytes())
 }
 
 fn apply(input: &Input<'_>, plan: &mut Plan, kind: Kind, object: &Value) {
@@ -107,13 +121,20 @@ fn apply(input: &Input<'_>, plan: &mut Plan, kind: Kind, object: &Value) {
         Some(live) if live.owner == Owner::Us && compare::has(&live.json, object) => {}
         live => {
             let uid = live.map(|it| it.uid.clone());
+            let drift = live.and_then(|it| drift(&it.json, object));
             plan.waits(
                 Reason::Applying,
                 format!("{kind} {name} is {}", if uid.is_some() { "changed" } else { "created" }),
             );
-            plan.add(Action::Apply { kind, name, uid, object: object.clone() });
+            plan.add(Action::Apply { kind, name, uid, object: object.clone(), drift });
         }
     }
+}
+
+/// Where an object was changed by somebody else: it was applied as it is rendered now, and is otherwise.
+fn drift(live: &Value, wanted: &Value) -> Option<String> {
+    let hash = |of: &Value| of.pointer("/metadata/annotations").and_then(|it| it.get(HASH)).cloned();
+    (hash(live).is_some() && hash(live) == hash(wanted)).then(|| compare::difference(live, wanted)).flatten()
 }
 
 fn name_of(object: &Value) -> &str {

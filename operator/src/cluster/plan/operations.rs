@@ -1,4 +1,4 @@
-//! StorageOperations: one at a time, the oldest first. What is done is seen from the pods and claims themselves: what is younger
+//! StorageOperations: restarts one after the other, the oldest first; replacements at any time, because they heal. What is done is seen from the pods and claims themselves: what is younger
 //! than the operation has been replaced.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -7,7 +7,7 @@ use lamina_crds::operation::{OperationPhase, OperationType, StorageOperation};
 use lamina_crds::status::percent;
 use lamina_crds::{Reason, StorageOperationStatus};
 
-use super::asked::{active, created, is_over};
+use super::asked::{self, created, is_over};
 use super::replace::{self, Replacement};
 use super::{Action, Input, Plan};
 use crate::cluster::seen::Pod;
@@ -22,24 +22,33 @@ pub fn plan(input: &Input<'_>, plan: &mut Plan) {
             plan.add(Action::DropOperation { name, uid });
         }
     }
-    let Some(operation) = active(input) else { return };
-    let (phase, done, message) = match operation.spec.kind {
-        OperationType::RollingRestart => restart(input, plan, operation),
-        OperationType::ReplaceNode => match replace::progress(input, plan, operation) {
-            Replacement::Waits(why) => (OperationPhase::Pending, 0, why),
-            Replacement::Runs(percent, why) => (OperationPhase::Running, percent, why),
-            Replacement::Done => (OperationPhase::Succeeded, 100, "the new node takes part".to_owned()),
-            Replacement::Fails(why) => (OperationPhase::Failed, 0, why),
-        },
-    };
-    if phase == OperationPhase::Running || phase == OperationPhase::Pending {
-        let reason = match operation.spec.kind {
-            OperationType::RollingRestart => Reason::Restarting,
-            OperationType::ReplaceNode => Reason::ReplacingNode,
-        };
-        plan.waits(reason, format!("operation {}: {message}", name(operation)));
+    for operation in asked::outlived(input) {
+        let why = "it was asked of an earlier StorageCluster of this name".to_owned();
+        tell(input, plan, operation, OperationPhase::Failed, 0, why);
     }
-    tell(input, plan, operation, phase, done, message);
+    let first = asked::restart(input).map(uid);
+    for operation in asked::open(input) {
+        let (phase, done, message) = match operation.spec.kind {
+            OperationType::RollingRestart if Some(uid(operation)) != first => {
+                (OperationPhase::Pending, 0, "another restart goes first".to_owned())
+            }
+            OperationType::RollingRestart => restart(input, plan, operation),
+            OperationType::ReplaceNode => match replace::progress(input, plan, operation) {
+                Replacement::Waits(why) => (OperationPhase::Pending, 0, why),
+                Replacement::Runs(percent, why) => (OperationPhase::Running, percent, why),
+                Replacement::Done => (OperationPhase::Succeeded, 100, "the new node takes part".to_owned()),
+                Replacement::Fails(why) => (OperationPhase::Failed, 0, why),
+            },
+        };
+        if phase == OperationPhase::Running || phase == OperationPhase::Pending {
+            let reason = match operation.spec.kind {
+                OperationType::RollingRestart => Reason::Restarting,
+                OperationType::ReplaceNode => Reason::ReplacingNode,
+            };
+            plan.waits(reason, format!("operation {}: {message}", name(operation)));
+        }
+        tell(input, plan, operation, phase, done, message);
+    }
 }
 
 fn restart(input: &Input<'_>, plan: &Plan, operation: &StorageOperation) -> (OperationPhase, u32, String) {
@@ -76,7 +85,6 @@ fn tell(
         message,
         started_at: was.started_at.clone().or_else(|| if begun { now() } else { None }),
         finished_at: was.finished_at.clone().or_else(|| if over { now() } else { None }),
-        done: was.done.clone(),
     };
     if status != was {
         plan.add(Action::TellOperation { name: name(operation), uid: uid(operation), status });

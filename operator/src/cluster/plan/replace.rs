@@ -7,6 +7,8 @@
 //!
 //! What the claim says is never guessed again, so a crash between any two steps leads on and not astray. The volume is deleted only
 //! after the store has said, at that moment, of every node whose volume it is, that it can do without.
+//!
+//! An index node has no volume: once it is declared dead its pod goes, without waiting for its host, and the StatefulSet makes another.
 
 use lamina_crds::Reason;
 use lamina_crds::operation::{Component, OperationType, StorageOperation};
@@ -17,6 +19,9 @@ use lamina_types::NodeId;
 use super::nodes::{node_at, nodes_of};
 use super::{Action, Input, Plan, asked};
 use crate::cluster::seen::{Claim, Place};
+
+/// A node that is still heard of so long after its replacement was asked for is not given up any more.
+const LOST_WITHIN_SECONDS: i64 = 600;
 
 /// How a replacement goes.
 pub enum Replacement {
@@ -38,9 +43,10 @@ pub fn plan(input: &Input<'_>, plan: &mut Plan) {
             go_on(input, plan, status, *place, claim, nodes);
         }
     }
-    let asked = asked::active(input).filter(|it| it.spec.kind == OperationType::ReplaceNode);
-    if let Some((operation, place)) = asked.and_then(|it| Some((it, place_of(input, it)?))) {
-        begin(input, plan, status, operation, place);
+    for operation in asked::open(input).filter(|it| it.spec.kind == OperationType::ReplaceNode) {
+        if let Some(place) = place_of(input, operation) {
+            begin(input, plan, status, operation, place);
+        }
     }
 }
 
@@ -48,17 +54,24 @@ fn place_of(input: &Input<'_>, operation: &StorageOperation) -> Option<Place> {
     input.key.parse_pod(&operation.spec.replace_node.as_ref()?.node)
 }
 
-/// Declares the node dead, and marks its claim.
+/// Declares the node dead, and marks its claim; the pod of a dead index node goes at once.
 fn begin(input: &Input<'_>, plan: &mut Plan, status: &Status, operation: &StorageOperation, place: Place) {
     if hindrance(input, plan, status, operation, place).is_some() {
         return;
     }
-    let Some(claim) = input.seen.claims.get(&place) else { return };
     let nodes: Vec<&NodeView> = nodes_of(input, status, place).collect();
     for node in nodes.iter().filter(|node| node.state != NodeState::Dead) {
         plan.add(Action::DeclareDead { node: node.node, name: node.name.clone(), from: node.state });
     }
-    if nodes.iter().all(|node| node.state == NodeState::Dead) {
+    if nodes.iter().any(|node| node.state != NodeState::Dead) {
+        return;
+    }
+    if let (Component::Index, Some(pod)) = (place.0, input.seen.pods.get(&place)) {
+        // If its host still runs it, its next registration is refused: there is a later one.
+        let (name, uid) = (pod.name.clone(), pod.uid.clone());
+        plan.add(Action::DeletePod { name, uid, force: true, why: "its node is lost".to_owned() });
+    }
+    if let Some(claim) = input.seen.claims.get(&place) {
         let nodes = nodes.iter().map(|node| node.node).collect();
         plan.add(Action::MarkClaim { name: claim.name.clone(), uid: claim.uid.clone(), nodes: Some(nodes) });
     }
@@ -73,41 +86,73 @@ fn hindrance(
     place: Place,
 ) -> Option<Replacement> {
     let pod = input.key.pod(place.0, place.1);
-    if place.0 == Component::Index {
-        let why = format!(
-            "{pod} is an index node, which keeps nothing on a volume; a RollingRestart empties its memory"
-        );
-        return Some(Replacement::Fails(why));
-    }
     if place.1 >= plan.verdict.counts.of(place.0) {
         return Some(Replacement::Fails(format!("the store has no node {pod}")));
     }
-    let Some(claim) = input.seen.claims.get(&place) else {
-        return Some(Replacement::Runs(60, format!("waiting for a new volume for {pod}")));
+    let made = match place.0 {
+        Component::Index => made_anew(operation, input.seen.pods.get(&place), |it| it.created, "pod", &pod),
+        Component::Data | Component::Frontend => {
+            let claim = input.seen.claims.get(&place);
+            let made = made_anew(operation, claim, |it| it.created, "volume for", &pod);
+            let goes = claim.filter(|it| it.deleting || it.gives_up.is_some());
+            made.or_else(|| Some(Made::Goes(&goes?.name)))
+        }
     };
-    if claim.created > asked::created(operation) {
-        return Some(after(input, status, place));
-    }
-    if claim.deleting || claim.gives_up.is_some() {
-        return Some(Replacement::Runs(
-            40,
-            format!("volume {} is given up once the store can do without it", claim.name),
-        ));
+    match made {
+        Some(Made::Anew) => return Some(after(input, status, place)),
+        Some(Made::Not(why)) => return Some(Replacement::Runs(60, why)),
+        Some(Made::Goes(claim)) => {
+            let why = format!("volume {claim} is given up once the store can do without it");
+            return Some(Replacement::Runs(40, why));
+        }
+        None => {}
     }
     let alive = |node: &NodeView| node.seen && node.state != NodeState::Dead;
     if nodes_of(input, status, place).any(alive) {
-        return Some(Replacement::Waits(format!(
+        let why = format!(
             "the store hears of {pod}; only a node that is lost can be given up. Move it off its Kubernetes node (kubectl \
              drain), or bring it to a stop, for at least 30 seconds"
-        )));
+        );
+        // Who asked may have forgotten by the time the node is away for another reason.
+        let late = input.now - asked::created(operation) > LOST_WITHIN_SECONDS;
+        return Some(if late { Replacement::Fails(why) } else { Replacement::Waits(why) });
     }
     if nodes_of(input, status, place).next().is_none() {
-        return Some(Replacement::Waits(format!(
-            "the store knows no node {pod}; if its volume is to be emptied, delete claim {} and the pod by hand",
-            claim.name
-        )));
+        let by_hand = match place.0 {
+            Component::Index => "if its pod hangs, delete that by hand".to_owned(),
+            Component::Data | Component::Frontend => {
+                let claim = input.key.claim(place.0, place.1);
+                format!("if its volume is to be emptied, delete claim {claim} and the pod by hand")
+            }
+        };
+        return Some(Replacement::Waits(format!("the store knows no node {pod}; {by_hand}")));
     }
     None
+}
+
+/// What of a node was made since its replacement was asked for.
+enum Made<'a> {
+    /// It is younger than the operation.
+    Anew,
+    /// It is not there at all: waiting for it.
+    Not(String),
+    /// The old one is on its way out: its name.
+    Goes(&'a str),
+}
+
+/// Whether a pod or claim is younger than the operation; `None`: it is the old one.
+fn made_anew<'a, T>(
+    operation: &StorageOperation,
+    object: Option<&T>,
+    created: impl Fn(&T) -> i64,
+    what: &str,
+    pod: &str,
+) -> Option<Made<'a>> {
+    match object.map(created) {
+        None => Some(Made::Not(format!("waiting for a new {what} {pod}"))),
+        Some(at) if at > asked::created(operation) => Some(Made::Anew),
+        Some(_) => None,
+    }
 }
 
 /// The claim is new: the node takes part, or is about to.

@@ -9,6 +9,10 @@ use lamina_crds::operation::Component;
 use super::nodes::node_at;
 use super::{Action, Input, Plan, asked, objects};
 use crate::cluster::seen::{Place, Pod};
+use crate::kinds::Kind;
+
+/// So long a pod that runs may be loading, where no store can be asked.
+const LOADS_SECONDS: i64 = 600;
 
 /// A pod that is to be replaced.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,7 +43,16 @@ pub fn targets(input: &Input<'_>, plan: &Plan) -> Vec<Target> {
 
 /// The pod that is to be stopped next, if any: the first that runs.
 pub fn next(input: &Input<'_>, plan: &Plan) -> Option<Target> {
-    targets(input, plan).into_iter().find(|target| !serves_nobody(input, target))
+    let mut running = targets(input, plan);
+    running.retain(|target| !serves_nobody(input, target));
+    first(input, &running).cloned()
+}
+
+/// The first of all, but those that are outdated and not ready before the others: their new template may mend them, and nobody else
+/// is stopped before.
+fn first<'a>(input: &Input<'_>, targets: &'a [Target]) -> Option<&'a Target> {
+    let ready = |it: &Target| input.seen.pods.get(&it.place).is_none_or(|pod| pod.ready);
+    targets.iter().find(|it| it.outdated && !ready(it)).or_else(|| targets.first())
 }
 
 /// Plans the next replacement.
@@ -47,15 +60,17 @@ pub fn plan(input: &Input<'_>, plan: &mut Plan) {
     let (bad, targets): (Vec<_>, Vec<_>) =
         targets(input, plan).into_iter().partition(|target| serves_nobody(input, target));
     // Pods of a template that is not accepted yet in the cluster: the StatefulSet has to make them by the new one.
-    let stale = plan
-        .actions
-        .iter()
-        .any(|it| matches!(it, Action::Apply { kind: crate::kinds::Kind::StatefulSet, .. }));
-    if stale {
+    // One that somebody else has changed is set back before, and has that template. One that is made anew makes no pods meanwhile.
+    let stale = |it: &Action| match it {
+        Action::Apply { kind: Kind::StatefulSet, drift, .. } => drift.is_none(),
+        Action::RecreateSet { .. } => true,
+        _ => false,
+    };
+    if plan.actions.iter().any(stale) {
         return;
     }
     bad.iter().for_each(|target| replace_at_once(input, plan, target));
-    let Some(target) = targets.first() else { return };
+    let Some(target) = first(input, &targets) else { return };
     let pod = input.key.pod(target.place.0, target.place.1);
     let reason = if target.outdated { Reason::Rolling } else { Reason::Restarting };
     let left = targets.len();
@@ -73,6 +88,7 @@ pub fn plan(input: &Input<'_>, plan: &mut Plan) {
             name: pod,
             uid: seen.uid.clone(),
             node: node.node,
+            ready: seen.ready,
             why: if target.outdated { "its template changed" } else { "a restart was asked for" }.to_owned(),
         }),
         None => plan.waits(Reason::WaitingForGrant, format!("the store does not know {pod} yet")),
@@ -82,8 +98,13 @@ pub fn plan(input: &Input<'_>, plan: &mut Plan) {
 /// Whether a pod is outdated and serves nobody, so that it can be replaced without asking.
 fn serves_nobody(input: &Input<'_>, target: &Target) -> bool {
     let Some(pod) = input.seen.pods.get(&target.place) else { return false };
-    let node = input.seen.store().and_then(|status| node_at(input, status, target.place));
-    let serves = pod.ready || (pod.running && node.is_some_and(|node| node.seen));
+    let begun = input.seen.record.present().is_some();
+    let serves = match input.seen.store() {
+        _ if pod.ready => true,
+        Some(status) => pod.running && node_at(input, status, target.place).is_some_and(|node| node.seen),
+        // Nobody can tell: it may be loading what the others wait for.
+        None => pod.running && begun && input.now - pod.created < LOADS_SECONDS,
+    };
     target.outdated && !serves && !pod.deleting && !claim_goes(input, target.place)
 }
 
@@ -111,6 +132,12 @@ fn hindrance(input: &Input<'_>, plan: &Plan, target: &Target) -> Option<String> 
         let claim = input.key.claim(component, target.place.1);
         return Some(format!("volume {claim} is being deleted and would go with its pod"));
     }
+    let limps_at = |place: Place| {
+        let revision = plan.choice.templates.get(&component).map(|it| it.revision.as_str());
+        let limping = |pod: &Pod| !pod.ready && Some(pod.revision.as_str()) != revision;
+        input.seen.pods.get(&place).is_some_and(limping)
+    };
+    let limps = |target: &Target| limps_at(target.place);
     // Of one role, one at a time: also where the store itself would not mind, as in development.
     for ordinal in 0..plan.verdict.counts.of(component) {
         let place = (component, ordinal);
@@ -121,7 +148,8 @@ fn hindrance(input: &Input<'_>, plan: &Plan, target: &Target) -> Option<String> 
                 return Some(format!("{name} is not there; see the events of StatefulSet {set}"));
             }
             Some(pod) if pod.deleting => return Some(format!("{name} is stopping")),
-            Some(pod) if !pod.ready && place != target.place => {
+            // Those that are not ready and outdated, too, have their turn next.
+            Some(pod) if !pod.ready && place != target.place && !(limps(target) && limps_at(place)) => {
                 let trouble =
                     if pod.trouble.is_empty() { String::new() } else { format!(" ({})", pod.trouble) };
                 return Some(format!("{name} is not ready{trouble}"));

@@ -1,7 +1,7 @@
 use lamina_crds::operation::Component;
 use lamina_peers::admin::{Identity, Status};
-use lamina_peers::view::{ClusterView, NodeState, NodeView, Settings};
-use lamina_types::{Epoch, Incarnation, Level, NodeId};
+use lamina_peers::view::{ClusterView, NodeState, NodeView};
+use lamina_types::{Epoch, Incarnation, Level, NodeId, Settings};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -84,6 +84,7 @@ fn converged(cluster: &StorageCluster) -> Seen {
             name: name.clone(),
             ready: true,
             version: "0.1.0".into(),
+            record: None,
         };
         seen.identities.insert(place, identity);
         let pod = Pod {

@@ -24,7 +24,7 @@ pub fn all(
     let now = Time(Timestamp::from_second(input.now).unwrap_or_default());
     let stalled = stalled(plan, outcome);
     let available = available(input, plan);
-    let ready = ready(&stalled, &available, components);
+    let ready = ready(input, plan, &stalled, &available, components);
     let said = [
         (ConditionType::Ready, ready),
         (ConditionType::Available, available),
@@ -39,6 +39,7 @@ pub fn all(
     ];
     let generation = input.cluster.metadata.generation;
     let one = |(kind, (verdict, reason, message)): (ConditionType, Said)| {
+        debug_assert!(reason.conditions().contains(&kind), "{kind} cannot have reason {reason}");
         Condition::new(kind, verdict, reason, message, now.clone()).observed(generation)
     };
     said.into_iter().map(one).collect()
@@ -64,11 +65,26 @@ fn available(input: &Input<'_>, plan: &Plan) -> Said {
             let message = why.map_or("the store has not begun yet", |(_, message)| message.as_str());
             (Verdict::False, Reason::Bootstrapping, message.to_owned())
         }
-        None => (Verdict::False, Reason::StoreUnreachable, "no frontend answers the operator".to_owned()),
+        None => (Verdict::False, Reason::StoreUnreachable, unreachable(input).to_owned()),
     }
 }
 
-fn ready(stalled: &Said, available: &Said, components: &ComponentStatuses) -> Said {
+/// Why the store does not say how it is.
+fn unreachable(input: &Input<'_>) -> &'static str {
+    if input.seen.identities.keys().any(|place| place.0 == Component::Frontend) {
+        "frontends answer, and none of them knows how the store is: they have not found each other, or have lost their volumes"
+    } else {
+        "no frontend answers the operator"
+    }
+}
+
+fn ready(
+    input: &Input<'_>,
+    plan: &Plan,
+    stalled: &Said,
+    available: &Said,
+    components: &ComponentStatuses,
+) -> Said {
     if stalled.0 == Verdict::True {
         let fits = stalled.1.conditions().contains(&ConditionType::Ready);
         return (Verdict::False, if fits { stalled.1 } else { Reason::ApiRefused }, stalled.2.clone());
@@ -76,17 +92,39 @@ fn ready(stalled: &Said, available: &Said, components: &ComponentStatuses) -> Sa
     if available.0 != Verdict::True {
         return (Verdict::False, available.1, available.2.clone());
     }
-    let all = [("frontend", &components.frontend), ("index", &components.index), ("data", &components.data)];
+    let all = [
+        (Component::Frontend, &components.frontend),
+        (Component::Index, &components.index),
+        (Component::Data, &components.data),
+    ];
     let short: Vec<String> = all
         .iter()
         .filter(|(_, it)| it.ready < it.desired)
-        .map(|(name, it)| format!("{} of {} {name} nodes are ready", it.ready, it.desired))
+        .map(|(component, it)| {
+            let (ready, desired, role) = (it.ready, it.desired, component.as_str());
+            format!("{ready} of {desired} {role} nodes are ready{}", lacking(input, plan, *component))
+        })
         .collect();
     if short.is_empty() {
         fine(true, "the store serves, and all nodes are ready")
     } else {
         (Verdict::False, Reason::NodesNotReady, short.join("; "))
     }
+}
+
+/// The first node of a role that is not ready, and why, as far as Kubernetes says.
+fn lacking(input: &Input<'_>, plan: &Plan, component: Component) -> String {
+    let first = (0..plan.verdict.counts.of(component)).find_map(|ordinal| {
+        let name = input.key.pod(component, ordinal);
+        match input.seen.pods.get(&(component, ordinal)) {
+            None => Some(format!("{name} is not there")),
+            Some(pod) if pod.deleting => Some(format!("{name} is stopping")),
+            Some(pod) if !pod.ready && pod.trouble.is_empty() => Some(format!("{name} is not ready")),
+            Some(pod) if !pod.ready => Some(format!("{name} is not ready ({})", pod.trouble)),
+            Some(_) => None,
+        }
+    });
+    first.map_or(String::new(), |it| format!(": {it}"))
 }
 
 fn progressing(input: &Input<'_>, plan: &Plan, outcome: &Outcome) -> Said {
@@ -98,6 +136,9 @@ fn progressing(input: &Input<'_>, plan: &Plan, outcome: &Outcome) -> Said {
         );
     }
     let fits = |(reason, _): &&(Reason, String)| reason.conditions().contains(&ConditionType::Progressing);
+    if !outcome.errors.is_empty() {
+        return (Verdict::True, Reason::Applying, failing(outcome));
+    }
     let waits = outcome.waits.iter().find(fits);
     let planned = plan.progress.iter().find(fits);
     // The pod that is replaced is named by the plan, and why it waits by the store.
@@ -108,6 +149,12 @@ fn progressing(input: &Input<'_>, plan: &Plan, outcome: &Outcome) -> Said {
         }
         (None, None) => fine(false, "nothing is being changed"),
     }
+}
+
+/// The first step that failed.
+fn failing(outcome: &Outcome) -> String {
+    let first = outcome.errors.first().map_or("", String::as_str);
+    format!("a step failed, and is tried again: {first}")
 }
 
 fn reconciled(input: &Input<'_>, plan: &Plan, outcome: &Outcome, stalled: &Said) -> Said {
@@ -128,6 +175,7 @@ fn reconciled(input: &Input<'_>, plan: &Plan, outcome: &Outcome, stalled: &Said)
     }
     let next = plan.progress.iter().chain(&outcome.waits).find(|(reason, _)| fits(*reason));
     match next {
+        _ if !outcome.errors.is_empty() => (Verdict::False, Reason::Applying, failing(outcome)),
         Some((reason, message)) => (Verdict::False, *reason, message.clone()),
         None if plan.actions.is_empty() && input.seen.probe.is_some() => fine(true, "nothing is left to do"),
         None => (Verdict::False, Reason::Applying, "steps are left to be taken".to_owned()),
@@ -135,9 +183,7 @@ fn reconciled(input: &Input<'_>, plan: &Plan, outcome: &Outcome, stalled: &Said)
 }
 
 fn degraded(input: &Input<'_>, plan: &Plan) -> Said {
-    let Some(store) = input.seen.store() else {
-        return (Verdict::Unknown, Reason::StoreUnreachable, "no frontend answers the operator".to_owned());
-    };
+    let Some(store) = input.seen.store() else { return unknown(input) };
     let gone = |state: NodeState| matches!(state, NodeState::Dead | NodeState::Removed);
     let lost = store.view.nodes.iter().find(|node| !node.seen && !gone(node.state));
     let first =
@@ -164,12 +210,16 @@ fn degraded(input: &Input<'_>, plan: &Plan) -> Said {
     }
 }
 
+/// What is said of a store that does not answer.
+fn unknown(input: &Input<'_>) -> Said {
+    match input.seen.record.present() {
+        Some(_) => (Verdict::Unknown, Reason::StoreUnreachable, unreachable(input).to_owned()),
+        None => (Verdict::Unknown, Reason::Bootstrapping, "the store has not begun yet".to_owned()),
+    }
+}
+
 fn replicated(input: &Input<'_>) -> Said {
-    let Some(store) = input.seen.store() else {
-        let begun = input.seen.record.present().is_some();
-        let reason = if begun { Reason::StoreUnreachable } else { Reason::Bootstrapping };
-        return (Verdict::Unknown, reason, "no frontend answers the operator".to_owned());
-    };
+    let Some(store) = input.seen.store() else { return unknown(input) };
     let shards = shards(Some(store));
     if shards.total > 0 && shards.fully_replicated == shards.total {
         return fine(true, "every index shard is complete on all its nodes");

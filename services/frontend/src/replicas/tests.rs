@@ -7,9 +7,8 @@ use lamina_env::clock::OsClock;
 use lamina_env::disk::memory::MemDisk;
 use lamina_env::{Env, watch};
 use lamina_node::{Links, Me};
-use lamina_peers::view::Settings;
 use lamina_peers::{AdminPeer, DataPeer, GroupPeer, IndexPeer, KvPeer, Network, RaftPeer};
-use lamina_types::{ClusterId, Epoch, Error, KeyRange, Level, NodeId, Reason, Result, Role};
+use lamina_types::{ClusterId, Epoch, Error, KeyRange, Level, NodeId, Reason, Result, Role, Settings};
 
 use super::*;
 use crate::flow::search::Searcher;

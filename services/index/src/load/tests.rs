@@ -7,9 +7,11 @@ use lamina_engine::{Entry, TableBuilder, TableSpec};
 use lamina_env::watch;
 use lamina_node::{Me, Membership};
 use lamina_peers::data::{DataAnswer, DataRequest};
-use lamina_peers::view::{NodeState, NodeView, Settings};
+use lamina_peers::view::{NodeState, NodeView};
 use lamina_peers::{AdminPeer, DataPeer, GroupPeer, IndexPeer, KvPeer, Network, Peer, Port, RaftPeer};
-use lamina_types::{ClusterId, Incarnation, Level, Reign, RequestContext, Role, TableId, TabletId, Version};
+use lamina_types::{
+    ClusterId, Incarnation, Level, Reign, RequestContext, Role, Settings, TableId, TabletId, Version,
+};
 
 use super::*;
 

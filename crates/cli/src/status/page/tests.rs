@@ -2,8 +2,10 @@ use lamina_peers::admin::{Figures, FrontendStats, NodeStatus, Status};
 use lamina_peers::data::DataStats;
 use lamina_peers::group::GroupStats;
 use lamina_peers::index::IndexStats;
-use lamina_peers::view::{ClusterView, GroupView, NodeState, NodeView, Settings, ShardReplica, ShardView};
-use lamina_types::{ClusterId, Epoch, GroupId, Incarnation, Level, NodeId, Reign, Role, ShardId, Version};
+use lamina_peers::view::{ClusterView, GroupView, NodeState, NodeView, ShardReplica, ShardView};
+use lamina_types::{
+    ClusterId, Epoch, GroupId, Incarnation, Level, NodeId, Reign, Role, Settings, ShardId, Version,
+};
 
 use super::*;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use lamina_peers::view::{NodeState, Settings};
-use lamina_types::{Epoch, GroupId, Incarnation, Level, NodeId, ReplicaId, Role};
+use lamina_peers::view::NodeState;
+use lamina_types::{Epoch, GroupId, Incarnation, Level, NodeId, ReplicaId, Role, Settings};
 
 use super::{Applied, check_text};
 use crate::meta::entry::{Found, GrantEnd};

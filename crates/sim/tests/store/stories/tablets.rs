@@ -2,10 +2,9 @@
 
 use lamina_env::random;
 use lamina_env::time::{self, Duration};
-use lamina_peers::view::Settings;
 use lamina_sim::World;
 use lamina_sim::faults::Rates;
-use lamina_types::Role;
+use lamina_types::{Role, Settings};
 
 use crate::nodes::settings;
 use crate::story::{Story, one_of};

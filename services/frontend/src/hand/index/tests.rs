@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use lamina_env::watch;
 use lamina_node::Me;
 use lamina_peers::index::LookedUp;
-use lamina_peers::view::{ClusterView, NodeState, NodeView, Settings, ShardReplica, ShardView};
+use lamina_peers::view::{ClusterView, NodeState, NodeView, ShardReplica, ShardView};
 use lamina_peers::{AdminPeer, DataPeer, GroupPeer, IndexPeer, KvPeer, Network, Peer, Port, RaftPeer};
-use lamina_types::{ClusterId, Epoch, GroupId, Incarnation, Level, Reign, Role};
+use lamina_types::{ClusterId, Epoch, GroupId, Incarnation, Level, Reign, Role, Settings};
 
 use super::*;
 
