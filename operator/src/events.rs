@@ -5,7 +5,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 use lamina_crds::{Condition, ConditionType, StorageCluster, StorageClusterStatus};
 
-use crate::cluster::execute::Drift;
+use crate::kinds::Kind;
 use crate::names::MANAGER;
 
 /// Conditions whose changes are told.
@@ -22,6 +22,17 @@ const TOLD: [ConditionType; 8] = [
 
 /// Why an object was applied again: somebody else had changed it.
 const DRIFT: &str = "DriftCorrected";
+
+/// An object that somebody else had changed.
+#[derive(Clone, Debug)]
+pub struct Drift {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Where.
+    pub at: String,
+}
 
 /// Tells what happened.
 pub struct Events(Recorder);

@@ -14,6 +14,7 @@ use super::plan::objects::larger;
 use super::plan::{Action, Class};
 use super::seen::mark;
 use super::validate::Stall;
+use crate::events::Drift;
 use crate::kinds::Kind;
 use crate::names::{GIVES_UP, Key, MANAGER};
 use crate::store::Store;
@@ -33,17 +34,6 @@ pub struct Outcome {
     pub errors: Vec<String>,
     /// What somebody else had changed, and was set back.
     pub drifts: Vec<Drift>,
-}
-
-/// An object that somebody else had changed.
-#[derive(Clone, Debug)]
-pub struct Drift {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its name.
-    pub name: String,
-    /// Where.
-    pub at: String,
 }
 
 /// Who takes the steps.

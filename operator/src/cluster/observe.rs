@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use super::compare::{items, text};
 use super::plan::asked::created;
-use super::record::Record;
-use super::seen::{Claim, Found, Object, Owner, Place, Pod, Seen, marked};
+use super::record::{Found, Record};
+use super::seen::{Claim, Object, Owner, Place, Pod, Seen, marked};
 use super::template;
 use crate::kinds::Kind;
 use crate::names::{CONTAINER, GIVES_UP, Key, REVISION};

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::build;
-use super::seen::Found;
 use crate::names::Key;
 
 /// The key of the ConfigMap under which the record stands.
@@ -26,6 +25,28 @@ pub struct Record {
     pub members: Vec<FirstMember>,
     /// What was settled.
     pub settings: Settings,
+}
+
+/// Something that is there, is not, or cannot be read.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub enum Found<T> {
+    /// It is not there.
+    #[default]
+    Absent,
+    /// It is there.
+    Present(T),
+    /// It is there and cannot be understood, because.
+    Unreadable(String),
+}
+
+impl<T> Found<T> {
+    /// What is there.
+    pub fn present(&self) -> Option<&T> {
+        match self {
+            Found::Present(it) => Some(it),
+            Found::Absent | Found::Unreadable(_) => None,
+        }
+    }
 }
 
 /// The record as it is written: ids in their usual form.

@@ -7,7 +7,7 @@ use lamina_peers::admin::{Identity, Status};
 use lamina_types::{Error, NodeId};
 use serde_json::Value;
 
-use super::record::Record;
+use super::record::{Found, Record};
 use super::template::Templates;
 use crate::kinds::Kind;
 
@@ -37,28 +37,6 @@ pub struct Seen {
     pub operations: Vec<StorageOperation>,
     /// Zones of the Kubernetes nodes that pods run on, as far as they can be known.
     pub zones: BTreeMap<String, String>,
-}
-
-/// Something that is there, is not, or cannot be read.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub enum Found<T> {
-    /// It is not there.
-    #[default]
-    Absent,
-    /// It is there.
-    Present(T),
-    /// It is there and cannot be understood, because.
-    Unreadable(String),
-}
-
-impl<T> Found<T> {
-    /// What is there.
-    pub fn present(&self) -> Option<&T> {
-        match self {
-            Found::Present(it) => Some(it),
-            Found::Absent | Found::Unreadable(_) => None,
-        }
-    }
 }
 
 /// An object of the store.

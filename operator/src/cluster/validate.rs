@@ -1,15 +1,14 @@
 //! What the spec asks for and cannot have. Each finding says what to do; none of them makes anything worse: the store stays as
 //! it is, and setting the spec back makes it ready again.
 
+use lamina_crds::cluster::PodTemplatePolicy;
 use lamina_crds::operation::Component;
 use lamina_crds::{Reason, StorageCluster, StorageClusterSpec};
 use lamina_types::Settings;
 
-use lamina_crds::cluster::PodTemplatePolicy;
-
 use super::build::Counts;
-use super::record::Record;
-use super::seen::{Found, Owner, Seen};
+use super::record::{Found, Record};
+use super::seen::{Owner, Seen};
 use crate::kinds::Kind;
 use crate::names::Key;
 

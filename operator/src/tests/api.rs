@@ -28,6 +28,8 @@ pub struct Api {
     pub now: i64,
     /// Writes that changed something, by whoever uses the client.
     pub writes: Vec<String>,
+    /// Writes that were asked for, whether they changed something or not.
+    pub asked: Vec<String>,
     /// Whether volumes may grow.
     pub growth: bool,
     /// Rights that were used: group, resource, verb.
@@ -91,6 +93,9 @@ impl Api {
             request.namespace.clone(),
             request.name.clone(),
         );
+        if request.writes() {
+            self.asked.push(request.says());
+        }
         let before = self.version;
         let answer = match (request.verb, request.subresource.as_str()) {
             ("watch", _) => (200, Value::Null),

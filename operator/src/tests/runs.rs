@@ -97,7 +97,7 @@ async fn run(seed: u64, edits: Vec<(u64, Edit)>, faults: Faults) -> World {
     for _ in 0..3 {
         world.turn(&operator).await;
     }
-    assert_eq!(world.writes(), Vec::<String>::new(), "seed {seed}: not converged");
+    assert_eq!(world.asked(), Vec::<String>::new(), "seed {seed}: not converged");
     assert_eq!(world.store(|it| it.foundings.len()), 1, "seed {seed}");
     world
 }

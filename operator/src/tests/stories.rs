@@ -47,11 +47,11 @@ async fn a_store_begins_once_and_then_nothing_is_written_any_more() {
     world.forget_writes();
     let events = world.events().len();
     turns(&world, &operator, 20).await;
-    assert_eq!(world.writes(), Vec::<String>::new());
+    assert_eq!(world.asked(), Vec::<String>::new());
     assert_eq!(world.events().len(), events);
     let restarted = world.operator(IMAGE);
     turns(&world, &restarted, 5).await;
-    assert_eq!(world.writes(), Vec::<String>::new());
+    assert_eq!(world.asked(), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn a_paused_store_is_left_as_it_is() {
     world.take_away("", "services", "orders-client");
     world.forget_writes();
     turns(&world, &operator, 10).await;
-    assert_eq!(world.writes(), Vec::<String>::new());
+    assert_eq!(world.asked(), Vec::<String>::new());
     assert_eq!(world.condition("Paused").0, "True");
     assert!(world.get("", "services", "orders-client").is_none());
     world.spec(json!({ "overrides": { "data": { "labels": { "a": "b" } } } }));

@@ -372,8 +372,15 @@ impl World {
         self.state.lock().api.writes.clone()
     }
 
+    /// Writes that were asked for, whether they changed something or not.
+    pub fn asked(&self) -> Vec<String> {
+        self.state.lock().api.asked.clone()
+    }
+
     pub fn forget_writes(&self) {
-        self.state.lock().api.writes.clear();
+        let api = &mut self.state.lock().api;
+        api.writes.clear();
+        api.asked.clear();
     }
 
     pub fn events(&self) -> Vec<String> {

@@ -11,7 +11,7 @@ use syn::{Attribute, Item, ItemMod, Meta};
 /// Directories with crates in them.
 const SHELVES: [&str; 2] = ["crates", "services"];
 /// Directories at the top that are crates themselves.
-const TOPS: [&str; 1] = ["crds"];
+const TOPS: [&str; 3] = ["crds", "e2e", "operator"];
 /// Directories of a crate whose files are tests.
 const TEST_ROOMS: [&str; 4] = ["tests", "benches", "examples", "testing"];
 

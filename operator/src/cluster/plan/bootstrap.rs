@@ -11,8 +11,8 @@ use lamina_peers::admin::FirstMember;
 use lamina_types::ClusterId;
 
 use super::{Action, Input, Plan};
-use crate::cluster::record::Record;
-use crate::cluster::seen::{Found, Place};
+use crate::cluster::record::{Found, Record};
+use crate::cluster::seen::Place;
 
 /// Plans the beginning.
 pub fn plan(input: &Input<'_>, plan: &mut Plan) {

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::cluster::record::Record;
-use crate::cluster::seen::{Claim, Found, Object, Owner, Place, Pod};
+use crate::cluster::record::{Found, Record};
+use crate::cluster::seen::{Claim, Object, Owner, Place, Pod};
 use crate::names::role;
 
 const STORE: ClusterId = ClusterId(77);
