@@ -98,7 +98,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     let namespace = cli.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let place = Place { client: Client::try_from(config)?, namespace };
     match cli.command {
-        Command::Status { name } => show::status(&place, name).await,
+        Command::Status { name, all_namespaces } => show::status(&place, name, all_namespaces).await,
         Command::Why { name } => show::why(&place, &name).await,
         Command::Plan { file } => foresee::plan(&place, &file).await,
         Command::Restart { name, component } => ask::restart(&place, &name, component).await,

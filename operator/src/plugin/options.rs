@@ -30,7 +30,11 @@ pub enum Command {
     /// Show stores, their nodes and their conditions
     Status {
         /// The store; else all of the namespace
+        #[arg(conflicts_with = "all_namespaces")]
         name: Option<String>,
+        /// Those of all namespaces
+        #[arg(short = 'A', long)]
+        all_namespaces: bool,
     },
     /// Say what a store is waiting for, and what you can do
     Why {

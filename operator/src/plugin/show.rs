@@ -6,16 +6,26 @@ use lamina_crds::{Condition, ConditionType, StorageCluster, StorageClusterStatus
 
 use super::{Failure, Place, say};
 
-/// Shows one store, or all of a namespace.
-pub async fn status(place: &Place, name: Option<String>) -> Result<(), Failure> {
+/// Shows one store, or all of a namespace, or of all.
+pub async fn status(place: &Place, name: Option<String>, all_namespaces: bool) -> Result<(), Failure> {
     let clusters = match name {
         Some(name) => vec![cluster(place, &name).await?],
+        None if all_namespaces => {
+            let all: Api<StorageCluster> = Api::all(place.client.clone());
+            all.list(&ListParams::default()).await?.items
+        }
         None => api(place).list(&ListParams::default()).await?.items,
     };
+    if clusters.is_empty() && all_namespaces {
+        return say("no StorageCluster");
+    }
     if clusters.is_empty() {
         return say(&format!("no StorageCluster in namespace {}", place.namespace));
     }
     for cluster in clusters {
+        if let Some(namespace) = cluster.metadata.namespace.as_deref().filter(|_| all_namespaces) {
+            say(&format!("namespace {namespace}"))?;
+        }
         say(&text(&cluster))?;
     }
     Ok(())

@@ -17,6 +17,8 @@ async fn begun() -> (World, crate::cluster::pass::Context, Place) {
 fn the_command_line_reads_as_it_is_documented() {
     for line in [
         "kubectl-lamina status",
+        "kubectl-lamina status -A",
+        "kubectl-lamina plan -f -",
         "kubectl-lamina why orders -n shop",
         "kubectl-lamina plan -f orders.yaml",
         "kubectl-lamina restart orders data",

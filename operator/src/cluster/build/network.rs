@@ -29,7 +29,8 @@ pub fn nodes(key: &Key, owner: &str, operator_namespace: &str) -> Value {
             ],
             "egress": [
                 { "to": [ours], "ports": [port(CALL_PORT, "TCP")] },
-                { "ports": [port(53, "UDP"), port(53, "TCP")] },
+                // Names: also where they are asked for at another port than the Service's (OpenShift).
+                { "ports": [port(53, "UDP"), port(53, "TCP"), port(5353, "UDP"), port(5353, "TCP")] },
             ],
         },
     })
