@@ -12,6 +12,11 @@ use crate::metrics::{Metrics, NameError};
 
 /// The result of an operation that succeeded; others are named by their reason, in capitals.
 pub const OK: &str = "OK";
+/// The result of a client's call that only a lost copy explains. One is reason enough to wake somebody, and a rise is seen only of
+/// a counter that was there before: so it is there from the first call on, at 0.
+const LOSS: &str = "DATA_LOSS";
+/// The port of clients.
+const CLIENTS: &str = "kv";
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct CallLabels {
@@ -67,6 +72,9 @@ impl Calls {
     pub fn of(&self, port: &'static str, operation: &'static str) -> CallsOf {
         let ok = self.calls.get_or_create_owned(&CallLabels { port, operation, result: OK });
         let seconds = self.seconds.get_or_create_owned(&DurationLabels { port, operation });
+        if port == CLIENTS {
+            drop(self.calls.get_or_create(&CallLabels { port, operation, result: LOSS }));
+        }
         CallsOf { port, operation, ok, seconds, calls: self.calls.clone() }
     }
 
@@ -120,6 +128,20 @@ mod tests {
         );
         assert!(text.contains(r#"result="OVERLOADED"} 1"#), "{text}");
         assert!(text.contains(r#"lamina_rpc_call_seconds_count{port="kv",operation="Get"} 3"#), "{text}");
+    }
+
+    #[test]
+    fn a_loss_is_counted_from_0_on_and_of_clients_only() {
+        let metrics = Metrics::new();
+        let calls = Calls::register(&metrics).unwrap();
+        let get = calls.of("kv", "Get");
+        calls.record("raft", "Append", OK, Duration::from_micros(80));
+        let text = metrics.encode();
+        assert!(text.contains(r#"{port="kv",operation="Get",result="DATA_LOSS"} 0"#), "{text}");
+        assert_eq!(text.matches("DATA_LOSS").count(), 1, "{text}");
+        get.record("DATA_LOSS", Duration::from_micros(80));
+        let text = metrics.encode();
+        assert!(text.contains(r#"{port="kv",operation="Get",result="DATA_LOSS"} 1"#), "{text}");
     }
 
     #[test]

@@ -26,7 +26,11 @@ struct Golden {
 
 const GOLDENS: [Golden; 5] = [
     Golden { name: "crds", chart: "lamina-crds", values: &[] },
-    Golden { name: "crds-unprotected", chart: "lamina-crds", values: &["deletionProtection.enabled=false"] },
+    Golden {
+        name: "crds-unprotected",
+        chart: "lamina-crds",
+        values: &["deletionProtection.enabled=false", "roles.enabled=false"],
+    },
     Golden { name: "operator", chart: "lamina-operator", values: &[] },
     Golden {
         name: "operator-namespaced",
@@ -42,6 +46,7 @@ const GOLDENS: [Golden; 5] = [
             "metrics.rules.enabled=true",
             "metrics.dashboard.enabled=true",
             "labels.team=storage",
+            "logFilter=lamina_operator=debug",
             "priorityClassName=system-cluster-critical",
         ],
     },
