@@ -11,7 +11,7 @@ use crate::cluster::StorageCluster;
 use crate::operation::StorageOperation;
 
 /// Raised whenever a definition changes, so that an operator can refuse to run beside an older one.
-pub const SCHEMA_REVISION: u32 = 1;
+pub const SCHEMA_REVISION: u32 = 2;
 /// The annotation of each definition that holds [`SCHEMA_REVISION`].
 pub const SCHEMA_REVISION_ANNOTATION: &str = "lamina.dev/schema-revision";
 /// Bytes of a definition as JSON, at most: above 256 KiB `kubectl apply` fails.

@@ -269,15 +269,20 @@ pub const VARIABLE_IS_NAME: RuleText = rule(
     "self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
     "must consist of letters, digits and '_', and not begin with a digit",
 );
-/// Variables by which the operator configures nodes.
+/// Variables by which the operator configures nodes. What a node logs is the user's choice.
 pub const VARIABLE_IS_FREE: RuleText = rule(
-    "!self.startsWith('LAMINA_')",
-    "variables that begin with LAMINA_ are the operator's; set the field of the spec instead",
+    "(!self.startsWith('LAMINA_') || self == 'LAMINA_LOG') && self != 'POD_NAME'",
+    "POD_NAME, and variables that begin with LAMINA_ (but LAMINA_LOG), are the operator's; set the field of the spec instead",
 );
 /// Whom a NetworkPolicy lets in.
 pub const PEER_SELECTS_SOMEBODY: RuleText = rule(
-    "has(self.namespaceSelector) || has(self.podSelector)",
-    "namespaceSelector or podSelector must be given; use namespaceSelector: {} for everybody in the cluster",
+    "(has(self.namespaceSelector) || has(self.podSelector)) != has(self.ipBlock)",
+    "either namespaceSelector or podSelector, or ipBlock must be given; use namespaceSelector: {} for everybody in the cluster",
+);
+/// Addresses with a prefix.
+pub const BLOCK_IS_CIDR: RuleText = rule(
+    "self.matches('^([0-9]{1,3}([.][0-9]{1,3}){3}/[0-9]{1,2}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*/[0-9]{1,3})$')",
+    "must be a range of addresses, like 10.0.0.0/8 or 2001:db8::/32",
 );
 
 // StorageOperation.
@@ -356,6 +361,7 @@ pub const ALL: &[RuleText] = &[
     VARIABLE_IS_NAME,
     VARIABLE_IS_FREE,
     PEER_SELECTS_SOMEBODY,
+    BLOCK_IS_CIDR,
     OPERATION_IS_FIXED,
     RESTART_IS_ASKED_FOR,
     REPLACEMENT_NAMES_NODE,

@@ -4,6 +4,8 @@ use k8s_openapi::api::core::v1::{Affinity, Toleration};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
+use crate::rules::{self, RuleText};
+
 /// Characters of a string in what is not ours, at most.
 const STRING_LENGTH_MAX: u64 = 317;
 /// Items of a list in what is not ours, at most.
@@ -26,6 +28,21 @@ pub(crate) fn annotations(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": 32,
         "additionalProperties": { "type": "string", "maxLength": 1024 },
+    })
+}
+
+/// Ranges of addresses: at most 16.
+pub(crate) fn blocks(_: &mut SchemaGenerator) -> Schema {
+    let RuleText { cel, says } = rules::BLOCK_IS_CIDR;
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 64,
+            "x-kubernetes-validations": [{ "rule": cel, "message": says }],
+        },
     })
 }
 

@@ -213,8 +213,17 @@ fn cpu(judge: &mut Judge, at: &str, cpu: Option<&Cpu>) -> Option<u64> {
 
 fn network(judge: &mut Judge, network: &NetworkSpec) {
     for (n, peer) in network.allow_from.iter().enumerate() {
-        let somebody = peer.namespace_selector.is_some() || peer.pod_selector.is_some();
-        judge.must(somebody, &format!("spec.network.allowFrom[{n}]"), rules::PEER_SELECTS_SOMEBODY);
+        let at = format!("spec.network.allowFrom[{n}]");
+        let pods = peer.namespace_selector.is_some() || peer.pod_selector.is_some();
+        judge.must(pods != peer.ip_block.is_some(), &at, rules::PEER_SELECTS_SOMEBODY);
+        if let Some(block) = &peer.ip_block {
+            let cidr = words::is_cidr(&block.cidr);
+            judge.must(cidr, &format!("{at}.ipBlock.cidr"), rules::BLOCK_IS_CIDR);
+            for (m, except) in block.except.iter().enumerate() {
+                let at = format!("{at}.ipBlock.except[{m}]");
+                judge.must(words::is_cidr(except), &at, rules::BLOCK_IS_CIDR);
+            }
+        }
     }
     annotations(judge, "spec.network.service.annotations", &network.service.annotations);
 }
@@ -229,7 +238,9 @@ fn pods(judge: &mut Judge, at: &str, pods: &PodOverrides) {
     for (n, variable) in pods.env.iter().enumerate() {
         let at = format!("{at}.env[{n}].name");
         judge.must(words::is_variable(&variable.name), &at, rules::VARIABLE_IS_NAME);
-        judge.must(!variable.name.starts_with("LAMINA_"), &at, rules::VARIABLE_IS_FREE);
+        let lamina = variable.name.starts_with("LAMINA_") && variable.name != "LAMINA_LOG";
+        let free = !lamina && variable.name != "POD_NAME";
+        judge.must(free, &at, rules::VARIABLE_IS_FREE);
     }
 }
 

@@ -30,6 +30,19 @@ pub(super) fn is_label_key(text: &str) -> bool {
     prefix.is_none_or(is_dotted_name) && !name.is_empty() && name.len() <= 63 && is_label_value(name)
 }
 
+/// `[0-9]{1,3}([.][0-9]{1,3}){3}/[0-9]{1,2}`, or `[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*/[0-9]{1,3}`
+pub(super) fn is_cidr(text: &str) -> bool {
+    let Some((address, prefix)) = text.split_once('/') else { return false };
+    let digits = |text: &str, most: usize| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_digit())
+    };
+    let is_hex =
+        |text: &str, others: &str| text.chars().all(|it| it.is_ascii_hexdigit() || others.contains(it));
+    let four = address.split('.').count() == 4 && address.split('.').all(|part| digits(part, 3));
+    let six = address.split_once(':').is_some_and(|(head, rest)| is_hex(head, "") && is_hex(rest, ":."));
+    (four && digits(prefix, 2)) || (six && digits(prefix, 3))
+}
+
 /// The major and the minor number of a version, if it is one.
 pub(super) fn version(text: &str) -> Option<(u32, u32)> {
     let (core, rest) = match text.split_once('-') {

@@ -38,7 +38,7 @@ pub enum NetworkPolicyMode {
     Disabled,
 }
 
-/// Pods that may connect: those that both selectors match, in this namespace if no namespaceSelector is given.
+/// Pods that may connect: those that both selectors match, in this namespace if no namespaceSelector is given. Or addresses.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::PEER_SELECTS_SOMEBODY.rule())]
@@ -50,6 +50,26 @@ pub struct Peer {
     /// Pods by their labels; `{}` is every pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_selector: Option<Selector>,
+
+    /// Addresses outside the cluster, as the network sees them: behind a load balancer perhaps those of Kubernetes nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_block: Option<IpBlock>,
+}
+
+/// A range of addresses.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IpBlock {
+    /// The range, like 10.0.0.0/8 or 2001:db8::/32.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = rules::BLOCK_IS_CIDR.rule())]
+    pub cidr: String,
+
+    /// Ranges within it that may not connect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::blocks")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub except: Vec<String>,
 }
 
 /// Objects by their labels.
@@ -66,7 +86,7 @@ pub struct Selector {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceSpec {
-    /// Its type.
+    /// Its type. Under network.policy: Managed clients outside the cluster are let in by allowFrom[].ipBlock only.
     #[serde(default, rename = "type")]
     pub kind: ServiceType,
 

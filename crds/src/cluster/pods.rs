@@ -97,7 +97,7 @@ pub struct PodOverrides {
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
 
-    /// Environment variables of the program.
+    /// Environment variables of the program. LAMINA_LOG filters what it logs, like `info,lamina_frontend=debug`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]

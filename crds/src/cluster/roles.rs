@@ -15,7 +15,7 @@ use crate::rules;
     validation = rules::FRONTEND_MEMORY_HOLDS_BUDGETS.rule()
 )]
 pub struct FrontendSpec {
-    /// Frontends. `kubectl scale` sets this.
+    /// Frontends. Settled when the store begins: a change is refused (ScalingUnsupported); set it back.
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: u32,
@@ -80,7 +80,7 @@ impl Default for FrontendSpec {
     validation = rules::INDEX_MEMORY_HOLDS_PARTS.rule()
 )]
 pub struct IndexSpec {
-    /// Index nodes.
+    /// Index nodes. Settled when the store begins: a change is refused (ScalingUnsupported); set it back.
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: u32,
@@ -125,7 +125,7 @@ impl Default for IndexSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::DATA_NODES_HOLD_REPLICAS.rule())]
 pub struct DataSpec {
-    /// Data nodes.
+    /// Data nodes. Settled when the store begins: a change is refused (ScalingUnsupported); set it back.
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: u32,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lamina_client::{Batch, Options};
-use lamina_peers::admin::{ReleaseVolume, SetNodeState, VolumeReleased};
+use lamina_peers::admin::{CanStop, ClusterStatus, ReleaseVolume, SetNodeState, StopGranted, VolumeReleased};
 use lamina_peers::view::NodeState;
 use lamina_types::{NodeId, Settings};
 
@@ -79,4 +79,22 @@ async fn a_value_with_a_time_to_live_is_read_on_a_full_disk() {
     assert_eq!(quick.get("k").await.unwrap().unwrap().value.as_ref(), b"v");
     let keys = ["k", "plain"].map(|key| key.into());
     assert!(quick.batch_get(keys).await.unwrap().iter().all(Option::is_some));
+}
+
+/// Whoever keeps the store asks any frontend, and ends a grant that nobody wants: it has to see it there.
+#[tokio::test(start_paused = true)]
+async fn a_grant_is_told_by_every_frontend_also_by_those_without_a_replica_of_the_meta_group() {
+    let rig = Rig::up(Kind::InProcess, Settings { frontends: 5, ..small() }).await;
+    let (node, _) = rig.node("index-0").await;
+    let asked = CanStop { grant: "mine".to_owned(), node: node.node };
+    wait_for("the stop is granted", async || {
+        let admin = rig.network.admin(&rig.frontends()[0]);
+        matches!(admin.call(context(), asked.clone()).await, Ok(StopGranted::Granted))
+    })
+    .await;
+    assert_eq!(rig.frontends().len(), 5);
+    for address in rig.frontends() {
+        let status = rig.network.admin(&address).call(context(), ClusterStatus {}).await.unwrap();
+        assert_eq!(status.grant, Some(("mine".to_owned(), node.node)), "{address}");
+    }
 }

@@ -45,7 +45,7 @@ pub struct Host {
 }
 
 impl Rig {
-    /// Three nodes of each role, bootstrapped; returns when a probe goes through.
+    /// Three nodes of each role, or as many frontends as are settled, bootstrapped; returns when a probe goes through.
     pub async fn up(kind: Kind, settings: Settings) -> Rig {
         let local = LocalNetwork::new();
         let network: Arc<dyn Network> = match kind {
@@ -54,7 +54,8 @@ impl Rig {
         };
         let mut hosts = BTreeMap::new();
         for role in [Role::Frontend, Role::Index, Role::Data] {
-            for name in names(role, 3) {
+            let count = if role == Role::Frontend { settings.frontends } else { 3 };
+            for name in names(role, count) {
                 let address = match kind {
                     Kind::InProcess => name.clone(),
                     Kind::Grpc => free_address(),
@@ -82,7 +83,8 @@ impl Rig {
     }
 
     pub fn frontends(&self) -> Vec<String> {
-        names(Role::Frontend, 3).iter().map(|name| self.hosts[name].address.clone()).collect()
+        let frontends = self.hosts.values().filter(|host| host.role == Role::Frontend);
+        frontends.map(|host| host.address.clone()).collect()
     }
 
     /// A new life of a node, on the disk of the one before.
@@ -150,6 +152,7 @@ impl Rig {
             .await;
             members.push(FirstMember { node: node.unwrap(), address });
         }
+        members.truncate(3);
         let record = Bootstrap { cluster: ClusterId(random::u128()), members: members.clone(), settings };
         for member in members {
             self.network.admin(&member.address).call(context(), record.clone()).await.unwrap();

@@ -47,6 +47,13 @@ pub fn clients(key: &Key, owner: &str, spec: &StorageClusterSpec) -> Value {
         if let Some(pods) = &peer.pod_selector {
             one.insert("podSelector".to_owned(), selector(pods));
         }
+        if let Some(block) = &peer.ip_block {
+            let mut range = json!({ "cidr": block.cidr });
+            if let (false, Some(fields)) = (block.except.is_empty(), range.as_object_mut()) {
+                fields.insert("except".to_owned(), json!(block.except));
+            }
+            one.insert("ipBlock".to_owned(), range);
+        }
         from.push(Value::Object(one));
     }
     json!({

@@ -81,6 +81,12 @@ fn every_field_of_every_object_is_one_that_kubernetes_knows() {
         is_known::<ServiceAccount>(services::account(&key(), "u"));
         is_known::<NetworkPolicy>(network::nodes(&key(), "u", "ops"));
         is_known::<NetworkPolicy>(network::clients(&key(), "u", &spec));
+        let outside = json!([{ "ipBlock": { "cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"] } }]);
+        let mut open = spec.clone();
+        open.network.allow_from = serde_json::from_value(outside.clone()).unwrap();
+        let policy = network::clients(&key(), "u", &open);
+        assert_eq!(policy["spec"]["ingress"][0]["from"][1], outside[0]);
+        is_known::<NetworkPolicy>(policy);
     }
     is_known::<ConfigMap>(crate::cluster::template::object(&key(), "u", &Default::default()));
 }

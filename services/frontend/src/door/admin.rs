@@ -215,21 +215,25 @@ impl AdminDoor {
                 view: view.as_ref().clone(),
                 nodes: vec![own],
                 groups: Vec::new(),
-                grant: None,
+                grant: self.grant(),
             });
         }
-        let nodes = join_all(view.nodes.iter().map(|node| self.node_status(node))).await;
-        let nodes: Vec<NodeStatus> = nodes.into_iter().flatten().collect();
+        let told = join_all(view.nodes.iter().map(|node| self.node_status(node))).await;
+        let (nodes, grants): (Vec<NodeStatus>, Vec<_>) = told.into_iter().flatten().unzip();
         // Whoever did not tell of itself within a second is not waited for again.
         let there: BTreeSet<NodeId> = nodes.iter().map(|status| status.node).collect();
         // Three frontends that know nothing one after the other still leave the caller its answer in time.
         let deadline_ms = context.deadline_ms / 6;
         let groups = ask_groups(&self.links, &[], deadline_ms, |node| there.contains(&node)).await;
-        let grant = self.residents.meta().and_then(|host| {
-            let state = host.state();
-            state.grant().map(|grant| (grant.id.clone(), grant.node))
-        });
+        // Not every frontend has a replica of the meta group, and one that has may be late.
+        let grant = grants.into_iter().flatten().next();
         Ok(Status { view: view.as_ref().clone(), nodes, groups: groups.into_iter().collect(), grant })
+    }
+
+    /// The grant that is out, as far as this node's replica of the meta group knows.
+    fn grant(&self) -> Option<(String, NodeId)> {
+        let state = self.residents.meta()?.state();
+        state.grant().map(|grant| (grant.id.clone(), grant.node))
     }
 
     async fn own_status(&self) -> Result<NodeStatus> {
@@ -243,21 +247,22 @@ impl AdminDoor {
         })
     }
 
-    /// What a node says of itself; `None`: nothing within a second.
-    async fn node_status(&self, node: &NodeView) -> Option<NodeStatus> {
+    /// What a node says of itself, and of the grant that is out; `None`: nothing within a second.
+    async fn node_status(&self, node: &NodeView) -> Option<(NodeStatus, Option<(String, NodeId)>)> {
         if Some(node.node) == self.links.me.node() {
-            return self.own_status().await.ok();
+            return Some((self.own_status().await.ok()?, self.grant()));
         }
         if node.role == Role::Frontend {
             let (peer, context) = self.links.admin(node.node, STATUS_DEADLINE_MS).ok()?;
             let context = RequestContext { forwarded: true, ..context };
             let status = within(peer.call(context, ClusterStatus {})).await.ok()?;
-            return status.nodes.into_iter().find(|own| own.node == node.node);
+            let own = status.nodes.into_iter().find(|own| own.node == node.node)?;
+            return Some((own, status.grant));
         }
         let (identity, figures) = futures::future::join(self.identity_of(node), self.figures_of(node)).await;
         // Their processes tell nobody how much memory they hold, except at their own /metrics.
         let version = identity.ok()?.version;
-        Some(NodeStatus { node: node.node, version, memory_bytes: 0, figures: figures.ok()? })
+        Some((NodeStatus { node: node.node, version, memory_bytes: 0, figures: figures.ok()? }, None))
     }
 
     async fn identity_of(&self, node: &NodeView) -> Result<Identity> {

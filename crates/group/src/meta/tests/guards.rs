@@ -53,6 +53,21 @@ fn stop(store: &Store, observed: &Observed, n: u128, answers: &Answers) -> Resul
 }
 
 #[test]
+fn a_grant_that_is_asked_for_again_is_judged_again() {
+    let (mut store, observed) = healthy();
+    store.propose(Change::GrantStop { grant: "mine".to_owned(), node: node(2) });
+    assert_eq!(stop(&store, &observed, 2, &answers(&[1, 2, 3])), Ok(()));
+    // It was stopped, and the answer was lost.
+    assert_eq!(stop(&store, &observed, 2, &answers(&[1, 3])), Ok(()));
+    // It was not stopped yet, and another one is back without having caught up.
+    let reasons = stop(&store, &observed, 2, &answers(&[1, 2])).unwrap_err();
+    assert!(reasons.iter().any(|it| it.contains("would keep 1 caught-up voters")), "{reasons:?}");
+    // Nobody else is granted meanwhile.
+    let other = can_stop(store.state(), &observed, "other", node(21), &answers(&[1, 2, 3])).unwrap_err();
+    assert!(other[0].contains("being stopped already"), "{other:?}");
+}
+
+#[test]
 fn in_a_healthy_store_any_one_node_may_stop() {
     let (store, observed) = healthy();
     for n in [1, 2, 3, 11, 12, 13, 21, 22, 23] {
@@ -80,7 +95,7 @@ fn only_one_stop_is_under_way() {
     let reasons = stop(&store, &observed, 1, &answers(&[1, 2, 3])).unwrap_err();
     assert!(reasons[0].contains("being stopped already"), "{reasons:?}");
     assert_eq!(
-        can_stop(store.state(), &observed, "other", node(22), &Answers::new()),
+        can_stop(store.state(), &observed, "other", node(22), &answers(&[1, 2, 3])),
         Ok(()),
         "the same again"
     );
