@@ -4,7 +4,7 @@ use crate::figures::{bytes, count, micros, short};
 
 use super::report::{Node, NodeFigures, Report, Tier};
 
-/// Four lines, and what is wrong. `before`: an earlier report and the seconds since then, for rates.
+/// Four lines, what is wrong, and what is worth a look. `before`: an earlier report and the seconds since then, for rates.
 pub fn summary(report: &Report, before: Option<(&Report, f64)>) -> String {
     let cluster = report.cluster.get(..8).unwrap_or(&report.cluster);
     let state = if report.healthy { "all well" } else { "NOT WELL" };
@@ -13,6 +13,7 @@ pub fn summary(report: &Report, before: Option<(&Report, f64)>) -> String {
     lines.push(index(report, before));
     lines.push(data(report, before));
     lines.extend(report.troubles.iter().map(|trouble| format!("! {trouble}")));
+    lines.extend(report.notes.iter().map(|note| format!("  {note}")));
     if let Some(node) = &report.stop_granted_to {
         lines.push(format!("  {node} may be stopped now"));
     }

@@ -14,6 +14,8 @@ pub struct Report {
     pub healthy: bool,
     /// What is not; one sentence each.
     pub troubles: Vec<String>,
+    /// What is worth a look, but needs nothing: the store is well all the same.
+    pub notes: Vec<String>,
     pub frontends: Tier,
     pub index: Tier,
     pub data: Tier,
@@ -148,6 +150,7 @@ impl Report {
             epoch: view.epoch.0,
             healthy: true,
             troubles: Vec::new(),
+            notes: Vec::new(),
             frontends: tier(Role::Frontend, settings.frontends),
             index: tier(Role::Index, settings.index_nodes),
             data: tier(Role::Data, settings.data_nodes),
@@ -161,6 +164,7 @@ impl Report {
             stop_granted_to: status.grant.as_ref().map(|(_, node)| name(*node)),
         };
         report.troubles = report.find_troubles();
+        report.notes = report.find_notes();
         report.healthy = report.troubles.is_empty();
         report
     }
@@ -201,15 +205,18 @@ impl Report {
         for node in self.nodes.iter().filter(|node| ["draining", "dead", "joining"].contains(&node.state)) {
             troubles.push(format!("{} is {}", node.name, node.state));
         }
+        troubles
+    }
+
+    /// Damage is counted since a node's start, and nobody counts what is not repaired yet: so it is no trouble.
+    fn find_notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
         for node in &self.nodes {
-            if let NodeFigures::Data { blocks_damaged: 1.., .. } = node.figures {
-                troubles.push(format!(
-                    "{} has found damaged blocks and repairs them from other copies",
-                    node.name
-                ));
+            if let NodeFigures::Data { blocks_damaged: found @ 1.., .. } = node.figures {
+                notes.push(format!("{}: damaged blocks read since its start: {found}", node.name));
             }
         }
-        troubles
+        notes
     }
 }
 

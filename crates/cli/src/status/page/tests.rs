@@ -173,6 +173,22 @@ fn every_trouble_is_named() {
 }
 
 #[test]
+fn damage_that_was_found_since_the_start_is_told_and_leaves_the_store_well() {
+    let mut repaired = status();
+    for node in &mut repaired.nodes {
+        if let (NodeId(8), Figures::Data(stats)) = (node.node, &mut node.figures) {
+            stats.blocks_damaged = 1;
+        }
+    }
+    let report = Report::of(&repaired);
+    assert!(report.healthy, "{:?}", report.troubles);
+    let text = summary(&report, None);
+    for words in ["all well", "  data-1: damaged blocks read since its start: 1"] {
+        assert!(text.contains(words), "{words} in:\n{text}");
+    }
+}
+
+#[test]
 fn a_node_that_does_not_answer_is_named_even_where_the_store_still_counts_on_it() {
     let mut frozen = status();
     let silent = frozen.view.nodes[1].node;
