@@ -195,7 +195,7 @@ impl Executor<'_> {
             None => {
                 // Nothing bears our labels; what has our name anyway is somebody else's.
                 if let Some(there) = api.get_opt(name).await.map_err(hitch)? {
-                    return self.who_is_it(kind, name, &there);
+                    return self.who_is_it(kind, &there, &object).await;
                 }
             }
         }
@@ -210,11 +210,20 @@ impl Executor<'_> {
         }
     }
 
-    fn who_is_it(&self, kind: Kind, name: &str, there: &DynamicObject) -> Result<(), Hitch> {
+    /// There is an object of the name, and no list had it.
+    async fn who_is_it(&self, kind: Kind, there: &DynamicObject, object: &Value) -> Result<(), Hitch> {
+        let name = there.metadata.name.as_deref().unwrap_or_default();
         let owners = there.metadata.owner_references.iter().flatten();
         let controller = owners.clone().find(|it| it.controller == Some(true));
         if controller.is_some_and(|it| it.uid == self.owner) {
-            return Err(Hitch::Moved);
+            // It is ours, and the list was late; or somebody has taken away the labels by which it is found.
+            let labels = object.pointer("/metadata/labels");
+            let patch = json!({ "metadata": { "uid": there.metadata.uid, "labels": labels } });
+            let live = json!({ "metadata": { "uid": there.metadata.uid, "labels": there.metadata.labels } });
+            return match compare::has(&live, &patch) {
+                true => Err(Hitch::Moved),
+                false => self.merge(kind, name, &patch).await.map_err(hitch),
+            };
         }
         if controller.is_some_and(|it| it.kind == "StorageCluster" && it.name == self.key.name) {
             let why = format!("{kind} {name} of the deleted store of this name is still being removed");

@@ -266,3 +266,30 @@ async fn nothing_is_taken_up_from_pods_that_are_about_to_be_collected() {
     world.settle(&operator, 60).await;
     assert_ne!(world.cluster()["status"]["clusterUUID"], uuid);
 }
+
+#[tokio::test]
+async fn objects_whose_labels_were_taken_away_are_found_again() {
+    let (world, operator) = begun(json!({})).await;
+    turns(&world, &operator, 2).await;
+    let pods =
+        || -> Vec<Value> { (0..3).map(|n| uid(&world, "pods", &format!("orders-data-{n}"))).collect() };
+    let before = pods();
+    for (group, resource, name) in [
+        ("apps", "statefulsets", "orders-data"),
+        ("", "services", "orders-client"),
+        ("policy", "poddisruptionbudgets", "orders-index"),
+    ] {
+        world.edit(group, resource, name, |it| {
+            it["metadata"].as_object_mut().unwrap().remove("labels");
+        });
+    }
+    turns(&world, &operator, 1).await;
+    world.settle(&operator, 20).await;
+    for (group, resource, name) in
+        [("apps", "statefulsets", "orders-data"), ("", "services", "orders-client")]
+    {
+        let labels = world.get(group, resource, name).unwrap()["metadata"]["labels"].clone();
+        assert_eq!(labels["app.kubernetes.io/instance"], "orders", "{name}");
+    }
+    assert_eq!(pods(), before);
+}

@@ -212,7 +212,12 @@ fn a_store_starts_by_the_manifest_that_kubectl_takes_and_says_later_what_it_cann
     assert!(Command::new("kill").args(["-TERM", &up.pid().to_string()]).status().unwrap().success());
     let (exit, said) = up.end();
     assert_eq!(exit, 0, "{said}");
-    assert!(said.contains("cannot be changed yet: frontend.replicas is 1, not 3"), "{said}");
+    assert!(
+        said.contains(
+            "cannot be changed yet: profile is Development, not Production, frontend.replicas is 1, not 3"
+        ),
+        "{said}"
+    );
 }
 
 #[test]

@@ -27,9 +27,12 @@ pub fn waits_for_predecessor(input: &Input<'_>, plan: &mut Plan) -> bool {
     true
 }
 
-/// A StatefulSet may be gone before its pods, which answer until they are collected, too. (A pod without one is on its way from a
-/// set that was deleted and left it to its successor.)
+/// A StatefulSet may be gone before its pods, which answer until they are collected, too: such a store is not taken up. (A pod
+/// without one is on its way from a set that was deleted and left it to its successor.)
 fn pods_wait_for_predecessor(input: &Input<'_>, plan: &mut Plan) -> bool {
+    if input.seen.record.present().is_some() {
+        return false;
+    }
     let sets = || input.seen.objects.iter().filter(|((kind, _), _)| *kind == Kind::StatefulSet);
     let is_there = |uid: &String| sets().any(|(_, set)| set.uid == *uid);
     let left = input.seen.pods.values().find(|pod| pod.set.as_ref().is_some_and(|uid| !is_there(uid)));
