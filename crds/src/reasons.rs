@@ -159,7 +159,7 @@ reasons! {
     ProbeFailed | Ready | Available:
         "The store did not answer a probe: a group has no leader, cannot commit, or cannot read a table.";
     StoreUnreachable | Ready | Available | Degraded | ShardsFullyReplicated:
-        "No frontend answers the operator. See the frontends' logs, and whether a NetworkPolicy stands between.";
+        "No frontend can say how the store is. If none answers: see the frontends' logs, and whether a NetworkPolicy stands between. If some do: they wait for each other.";
     NodesNotReady | Ready | Degraded:
         "Nodes are missing, or have not caught up; the message names the first.";
     NodeLost | Degraded:
@@ -179,7 +179,7 @@ reasons! {
     ReplacingNode | Progressing | Reconciled:
         "A node is replaced by one with a new identity and an empty volume.";
     ReplacingBadPod | Progressing | Reconciled:
-        "A pod that never became ready is replaced by one of the newest template.";
+        "A pod that does not serve is replaced by one of the newest template.";
     ResizingVolumes | Progressing | Reconciled | VolumesResized:
         "Volumes grow to the size that the spec asks for.";
     ResizeUnsupported | Stalled | VolumesResized:
@@ -195,7 +195,7 @@ reasons! {
     VersionUnsupported | Ready | Reconciled | Stalled:
         "The operator cannot run this version of Lamina. Choose another version, or upgrade the operator.";
     VolumesLost | Ready | Reconciled | Stalled:
-        "The record of the store names members that no volume knows: volumes were lost. Nobody starts an empty store under the old name; restore the volumes, or delete the bootstrap record by hand.";
+        "Too few volumes of frontends know the store that the record names: volumes were lost. Nobody starts an empty store under the old name. Restore the volumes, or begin an empty store: delete the record and all volumes by hand.";
     MixedVolumes | Ready | Reconciled | Stalled:
         "Volumes of two different stores answer. Remove those that do not belong here.";
     NameConflict | Ready | Reconciled | Stalled:
